@@ -1,0 +1,117 @@
+"""What others left behind: abandoned entries, dead names, and entries past their retention."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from redis.exceptions import RedisError, ResponseError
+
+from consumer.decode import Entry
+from consumer.pipeline import Pipeline
+from consumer.settings import Settings
+from consumer.store import Store, code_of
+
+START = "0-0"
+CLAIM_EVERY_S = 1.0
+HOUSEKEEP_EVERY_S = 30.0
+
+logger = logging.getLogger("regions.recovery")
+
+
+class Recovery:
+    """Runs beside the subscribers; its entries take the same road as theirs."""
+
+    def __init__(self, store: Store, pipeline: Pipeline, settings: Settings) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._settings = settings
+        idle_s = settings.idle_ms / 1000
+        self._claim_every_s = min(CLAIM_EVERY_S, idle_s / 2)
+        self._housekeep_every_s = min(HOUSEKEEP_EVERY_S, idle_s, max(settings.retain_s / 4, 0.25))
+        self._tasks: list[asyncio.Task[None]] = []
+        self.alive_at = 0.0
+        """time.monotonic() of the last round that the server answered."""
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(_forever(self.claim_all, self._claim_every_s)),
+            asyncio.create_task(_forever(self.housekeep, self._housekeep_every_s)),
+        ]
+
+    async def stop(self, timeout_s: float) -> None:
+        """Let the batch under way finish, then end."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    @property
+    def running(self) -> bool:
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def claim_all(self) -> int:
+        """Take over everything that has been pending too long; how many entries it was."""
+        cursor, total = START, 0
+        while True:
+            claimed = await self._store.claim(cursor, self._settings.batch)
+            self.alive_at = time.monotonic()
+            if claimed.vanished:
+                logger.error(
+                    "%d pending entries were deleted from the stream by somebody: %s",
+                    len(claimed.vanished),
+                    ", ".join(claimed.vanished[:5]),
+                )
+            # 2: read once by whoever left it, and now by us.
+            entries = [Entry(identifier, fields, 2) for identifier, fields in claimed.entries]
+            total += len(entries) + len(claimed.suspects)
+            if entries:
+                await _finish(self._pipeline.process(entries, claimed=True))
+            for suspect in claimed.suspects:
+                await _finish(self._alone(suspect))
+            cursor = claimed.cursor
+            if cursor == START:
+                break
+        if total:
+            logger.info("took over %d abandoned entries", total)
+        return total
+
+    async def _alone(self, entry_id: str) -> None:
+        taken = await self._store.take(entry_id)
+        if taken is not None:
+            await self._pipeline.process([Entry(*taken)], claimed=True)
+
+    async def housekeep(self) -> None:
+        gone = await self._store.sweep()
+        if gone:
+            logger.info("removed the names of dead consumers: %s", ", ".join(gone))
+        trimmed = await self._store.trim()
+        if trimmed:
+            logger.info("trimmed %d acked entries past their retention", trimmed)
+
+
+async def _finish(work: Awaitable[object]) -> None:
+    """Work that a stop must not cut in half: it is finished first, then the stop goes on."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+async def _forever(work: Callable[[], Awaitable[object]], every_s: float) -> None:
+    said = ""
+    while True:
+        try:
+            await work()
+            said = ""
+        except (RedisError, OSError) as error:
+            code = code_of(error) if isinstance(error, ResponseError) else type(error).__name__
+            if code not in {said, "NOGROUP"}:  # the reader tells of a missing group, and makes it
+                logger.warning("%s: %s: %s", work.__name__, code, error)
+            said = code
+        except Exception:
+            logger.exception("%s failed; trying again", work.__name__)
+        await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 (no secret)

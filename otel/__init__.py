@@ -1,0 +1,1 @@
+"""Traces, metrics and logs: made from finished records, at the edges, steering nothing."""

@@ -1,0 +1,1 @@
+"""Publishing regional snapshots onto the stream."""
