@@ -1,0 +1,60 @@
+"""What the house promises of itself: layout, names, sizes, conventions."""
+
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from faststream.redis import RedisBroker
+from opentelemetry.semconv._incubating.attributes import db_attributes, messaging_attributes
+from opentelemetry.semconv.attributes import error_attributes
+
+from otel import instruments
+
+TOP = Path(__file__).parents[2]
+SOURCES = [
+    path for package in ("consumer", "producers", "otel") for path in (TOP / package).rglob("*.py")
+]
+
+
+@pytest.mark.parametrize("package", ["consumer", "producers", "otel"])
+def test_no_other_distribution_ships_these_names(package: str) -> None:
+    """They are generic: this is a service, installed alone."""
+    assert set(packages_distributions()[package]) == {"region-stream"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_files_stay_small(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= 320, f"{path.name} has {lines} lines: it does too much"
+
+
+def test_our_names_are_the_conventions_where_they_have_one() -> None:
+    known = {
+        value
+        for module in (messaging_attributes, db_attributes, error_attributes)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    ours = {
+        value
+        for name, value in vars(instruments).items()
+        if name.isupper() and isinstance(value, str) and "." in value
+    }
+    standard = {name for name in ours if name.split(".")[0] in {"messaging", "db", "error"}}
+    assert standard <= known
+    assert {name.split(".")[0] for name in ours - standard} == {"region", "snapshot", "cycle"}
+
+
+def test_the_hook_by_which_faststream_makes_its_connections() -> None:
+    """consumer/reader.py hangs on it. When this fails, read FastStream's changes first."""
+    assert "_make_connection_state" in vars(RedisBroker)
+
+
+def test_importing_the_app_module_reads_no_settings() -> None:
+    code = "import consumer.app"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"REGIONS_BATCH": "wrong"}, cwd=TOP, check=False
+    )
+    assert done.returncode == 0
