@@ -33,6 +33,7 @@ from tests.kit import (
     settings_for,
     settled,
     until,
+    waiting,
 )
 from tests.servers import Server
 
@@ -80,11 +81,11 @@ async def test_a_cycle_costs_one_delivering_read_and_no_round_trip_per_region(
     # So long a BLOCK that a read is sent again only when the one before it brought something.
     monkeypatch.setattr("consumer.stream.BLOCK_MS", 4000)
     async with consuming(settings_for(url)), RegionPublisher(url) as publisher:
-        await until(lambda: _blocked(client) == 2, what="both subscribers wait")
+        await until(lambda: waiting(client) == 2, what="both subscribers wait")
         before = command_calls(client)
         await publisher.publish(samples.cycle())
         await until(lambda: client.xpending(STREAM, GROUP)["pending"] == 0)
-        await until(lambda: _blocked(client) == 2, what="both wait again")
+        await until(lambda: waiting(client) == 2, what="both wait again")
         after = command_calls(client)
     calls = {name: after[name] - before.get(name, 0) for name in after}
     assert (calls["multi"], calls["exec"], calls["xadd"]) == (1, 1, 8)
@@ -94,12 +95,6 @@ async def test_a_cycle_costs_one_delivering_read_and_no_round_trip_per_region(
     )
     assert calls["evalsha"] - housekeeping == 8
     assert calls["xack"] == 8
-
-
-def _blocked(client: redis.Redis) -> int:
-    return sum(
-        c["cmd"] == "xreadgroup" and "b" in c["flags"] for c in client.client_list(_type="normal")
-    )
 
 
 async def test_a_batch_is_one_round_trip(
@@ -266,7 +261,7 @@ async def test_three_processes_share_ten_thousand_events(url: str, client: redis
             stack.enter_context(
                 ConsumerProcess(url, REGIONS_CONSUMER=name, OTEL_EXPORTER_OTLP_ENDPOINT=inbox.url)
             )
-        await until(lambda: len(client.xinfo_consumers(STREAM, GROUP)) == 3, 30)
+        await until(lambda: waiting(client) == 6, 30, "three consumers with two reads each")
         async with RegionPublisher(url) as publisher:
             for start in range(0, total, 500):
                 await publisher.publish(_many(template, now, start, 500))
@@ -298,7 +293,7 @@ def _many(template: dict[str, Any], now: int, start: int, count: int) -> list[di
 
 async def test_sigterm_ends_with_status_0(url: str, client: redis.Redis) -> None:
     with ConsumerProcess(url) as consumer:
-        await until(lambda: client.exists(STREAM) and client.xinfo_consumers(STREAM, GROUP))
+        await until(lambda: waiting(client))
         assert await asyncio.to_thread(consumer.terminate) == 0, consumer.output
     assert client.xinfo_consumers(STREAM, GROUP) == []
 
