@@ -29,6 +29,9 @@ from otel.logs import LogWriter, configure
 from otel.setup import Tracing, tracing
 from otel.spans import SpanWriter
 
+# A read blocks half a second at most; a claim follows the one before it within a second.
+STALE_S = 10.0
+
 logger = logging.getLogger("regions.app")
 
 
@@ -136,9 +139,11 @@ def wrong(parts: Parts) -> dict[str, str]:
     checks = {
         "broker": "" if parts.broker.running else "not running",
         "subscribers": "" if all(s.running for s in subscribers) else "one is not running",
-        "reading": parts.reading.trouble or stale(parts.reading.read_at, "read"),
+        "reading": parts.reading.trouble or stale(parts.reading.read_at, "read", STALE_S),
         "recovery": (
-            stale(parts.recovery.alive_at, "claim") if parts.recovery.running else "not running"
+            stale(parts.recovery.alive_at, "claim", 2 * STALE_S)
+            if parts.recovery.running
+            else "not running"
         ),
         "stopping": "leaving" if parts.reading.draining else "",
     }

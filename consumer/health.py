@@ -14,12 +14,10 @@ Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Check = Callable[[], dict[str, str]]
 
-STALE_S = 10.0
-
 logger = logging.getLogger("regions.health")
 
 
-def stale(at: float, what: str, limit_s: float = STALE_S) -> str:
+def stale(at: float, what: str, limit_s: float) -> str:
     """Why a time.monotonic() is too long ago, or nothing."""
     if not at:
         return f"no {what} yet"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import redis
 
+from bench.servers import Server
 from consumer.link import Link
 from tests.kit import Road
-from tests.servers import Server
 
 for name in list(os.environ):
     if name.startswith(("OTEL_", "REGIONS_")) and name != "REGIONS_TEST_SERVER":

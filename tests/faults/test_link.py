@@ -7,12 +7,12 @@ import pytest
 import redis
 
 from bench.proxy import Proxy
+from bench.servers import Server
 from consumer import keys
 from consumer.events import REGIONS
 from producers.publisher import RegionPublisher
 from tests.faults.test_recovery import add_many, persisted
 from tests.kit import DEAD, ConsumerProcess, command_calls, settled, until, waiting
-from tests.servers import Server
 
 QUICK = {"REGIONS_IDLE_MS": "1500", "REGIONS_RETRY_S": "1"}
 NOISY = {"REGIONS_LOG_LEVEL": "INFO"}

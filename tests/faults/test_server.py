@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from bench.servers import KIND, Server
 from consumer import keys
 from consumer.outcome import Outcome
 from producers import samples
@@ -24,7 +25,6 @@ from tests.kit import (
     until,
     waiting,
 )
-from tests.servers import KIND, Server
 
 QUICK = {"REGIONS_IDLE_MS": "1000", "REGIONS_RETRY_S": "0.8"}
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import redis
 
+from bench.servers import free_port
 from consumer.events import REGIONS
 from producers import samples
 from tests.kit import STREAM, MakeRoad
-from tests.servers import free_port
 
 REGIONS_COMMAND = str(Path(sys.executable).parent / "regions")
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from bench.proxy import Proxy
+from bench.servers import Server
 from consumer import keys
 from consumer.decode import Entry, RegionEvent, decode
 from consumer.events import REGIONS
@@ -35,7 +36,6 @@ from tests.kit import (
     until,
     waiting,
 )
-from tests.servers import Server
 
 DAY_S = 86_400
 

@@ -12,12 +12,12 @@ import pytest
 import redis
 from faststream.redis import RedisBroker
 
+from bench.servers import free_port
 from consumer import keys
 from consumer.events import REGIONS
 from producers import samples
 from producers.publisher import InvalidSnapshots, PublishFailed, RegionPublisher
 from tests.kit import STREAM, command_calls, consuming, settings_for, settled, until
-from tests.servers import free_port
 
 
 async def test_a_cycle_is_one_transaction(url: str, client: redis.Redis) -> None:

@@ -9,6 +9,7 @@ import redis
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from bench.servers import free_port
 from consumer import keys
 from consumer.events import REGIONS
 from otel import instruments as names
@@ -17,7 +18,6 @@ from otel.setup import Tracing, tracing
 from producers import samples
 from producers.publisher import RegionPublisher
 from tests.kit import DEAD, GROUP, STREAM, ConsumerProcess, dead_letters, settled, until
-from tests.servers import free_port
 
 ALWAYS = {
     names.REGION, names.SNAPSHOT, names.OUTCOME, names.MESSAGE_ID, names.DESTINATION, names.GROUP,

@@ -7,6 +7,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.servers import Server
 from consumer import keys
 from consumer.decode import Entry
 from consumer.link import Link
@@ -15,7 +16,6 @@ from consumer.pipeline import Pipeline
 from consumer.store import Store
 from producers import samples
 from tests.kit import GROUP, STREAM, settings_for
-from tests.servers import Server
 
 NOW = time.time_ns() // 1_000_000
 ages = st.integers(min_value=0, max_value=80 * 96)
