@@ -9,7 +9,7 @@ BIN := .venv/bin
 SERVER ?= valkey
 ARGS ?=
 
-.PHONY: setup demo test check lock clean
+.PHONY: setup demo test check lock clean chaos fuzz
 
 setup: .venv/.done
 
@@ -42,3 +42,10 @@ lock: setup
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+# Long runs: make chaos ARGS="--events 500000 --seed 1", make fuzz ARGS="--entries 200000"
+chaos: setup
+	@$(BIN)/python -m bench.chaos $(ARGS)
+
+fuzz: setup
+	@$(BIN)/python -m bench.fuzz $(ARGS)

@@ -232,13 +232,13 @@ async def test_forgotten_scripts_are_told_again(url: str, client: redis.Redis) -
     assert client.xlen(DEAD) == 2
 
 
-async def test_a_paused_server(url: str, client: redis.Redis) -> None:
+@pytest.mark.parametrize("everything", [True, False])
+async def test_a_paused_server(url: str, client: redis.Redis, everything: bool) -> None:
+    """CLIENT PAUSE, of all commands and of writes alone (reads of a group are writes too)."""
     with ConsumerProcess(url, **QUICK):
         await until(lambda: waiting(client))
-        client.client_pause(3000, all=False)  # writes alone: reads of the group are writes too
-        client.client_unpause()
-        client.client_pause(2500, all=True)
         ids = add_many(client, 4)
+        client.client_pause(2500, all=everything)
         await until(lambda: persisted(client, ids) == 4)
         await until(lambda: settled(client))
 

@@ -174,6 +174,11 @@ class Machine(RuleBasedStateMachine):
                 self.client.delete(keys.index(region))
 
     @rule()
+    def the_dedup_windows_pass(self) -> None:
+        for name in self.client.scan_iter("dedup:*"):
+            self.client.delete(name)
+
+    @rule()
     def forget_the_scripts(self) -> None:
         self.client.script_flush()
 
