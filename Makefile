@@ -9,7 +9,7 @@ BIN := .venv/bin
 SERVER ?= valkey
 ARGS ?=
 
-.PHONY: setup demo test check lock clean chaos fuzz
+.PHONY: setup demo test check lock clean chaos fuzz bench
 
 setup: .venv/.done
 
@@ -49,3 +49,7 @@ chaos: setup
 
 fuzz: setup
 	@$(BIN)/python -m bench.fuzz $(ARGS)
+
+# Measures everything and writes docs/performance.md; needs 12 GB for its largest backlog.
+bench: setup
+	@$(BIN)/python -m bench.run $(ARGS)

@@ -87,6 +87,8 @@ class Proxy:
                 self._pump(near, forth, back, talk, to_server=True),
                 self._pump(far, back, forth, talk, to_server=False),
             )
+        except asyncio.CancelledError:
+            pass  # the proxy is going away; asyncio's streams would tell at length
         finally:
             self._writers -= {back, forth}
             back.transport.abort()

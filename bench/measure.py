@@ -1,0 +1,394 @@
+"""The measurements, one function each. All of them run the systems as processes of their own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import redis
+
+from bench.proxy import Proxy
+from bench.servers import Server
+from bench.work import DEAD, GROUP, NOW_MS, STREAM, Work, settled
+from consumer.events import REGIONS
+from consumer.latest import newest
+from consumer.link import Link
+from producers import samples
+from producers.publisher import RegionPublisher
+
+# How much of the work a system is given: the slow ones would take minutes.
+SHARE = {"sequential": 10, "faststream": 10}
+OURS = {"untraced": {}, "1 % sampled": {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.01"}, "every region traced": {}}  # fmt: skip
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def sink() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().decode().strip()}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _run(*arguments: str, **environment: str) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _server_cpu(client: redis.Redis) -> float:
+    cpu = client.info("cpu")
+    return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
+
+
+def throughput(client: redis.Redis, url: str, count: int, rounds: int, say: Say) -> dict[str, Any]:
+    """Events a second of each system, interleaved; server CPU and commands for each event."""
+    names = ["sequential", "faststream", "bare", "ceiling", *OURS]
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with sink() as collector:
+        for number in range(rounds):
+            for name in names:
+                say(f"round {number + 1} of {rounds}: {name}")
+                rows[name].append(_one(client, url, name, count, collector))
+    return {name: _summary(found) for name, found in rows.items()}
+
+
+def _one(client: redis.Redis, url: str, name: str, count: int, collector: str) -> dict[str, float]:
+    work = Work(max(count // SHARE.get(name, 1), 1))
+    work.fill(client, name=b"__data__" if name == "faststream" else b"snapshot")
+    client.config_resetstat()
+    before = _server_cpu(client)
+    if name in OURS:
+        traced = {} if name == "untraced" else {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+        found = _run("bench.ours", url, str(work.count), **traced, **OURS[name])
+    else:
+        found = _run("bench.systems", name, url, str(work.count))
+    calls = client.info("commandstats")
+    work.check(client)
+    return {
+        "rate": work.count / found["seconds"],
+        "rss_mb": found["rss_mb"],
+        "server_us": (_server_cpu(client) - before) / work.count * 1e6,
+        # What a client sends; the script's own commands are counted beside it.
+        "commands": sum(v["calls"] for k, v in calls.items() if _sent(k, name)) / work.count,
+    }
+
+
+def _sent(command: str, name: str) -> bool:
+    inside = {"set", "get", "del", "exists", "zadd", "zremrangebyscore", "zrevrange", "time",
+              "xack", "xpending"}  # fmt: skip
+    scripted = name not in SHARE
+    return not (scripted and command.removeprefix("cmdstat_") in inside)
+
+
+def _summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    rates = sorted(row["rate"] for row in rows)
+    return {
+        "rate": statistics.median(rates),
+        "low": rates[0],
+        "high": rates[-1],
+        **{k: statistics.median(row[k] for row in rows) for k in rows[0] if k != "rate"},
+    }
+
+
+@contextlib.contextmanager
+def consumers(url: str, number: int, **environment: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """So many `regions consume`, reading."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "consumer.cli", "consume"],
+            env={**os.environ, "REDIS_URL": url, "REGIONS_HTTP": "off",
+                 "REGIONS_LOG_LEVEL": "ERROR", **environment},
+        )
+        for _ in range(number)
+    ]  # fmt: skip
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _reading(client: redis.Redis) -> int:
+    return sum(c["cmd"] == "xreadgroup" for c in client.client_list(_type="normal"))
+
+
+def _until(condition: Callable[[], Any], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the benchmark does not get on"
+        time.sleep(0.002)
+
+
+def round_trips(client: redis.Redis, server: Server, rtt_s: float, repeat: int) -> dict[str, float]:
+    """A cycle of eight, from publishing to the last confirmed write, and reading them: in RTTs."""
+    client.flushall()
+    publish, read = [], []
+    with Proxy(server.port, delay_s=rtt_s / 2) as proxy, consumers(proxy.url, 1):
+        _until(lambda: _reading(client) >= 2)
+
+        async def run() -> None:
+            async with RegionPublisher(proxy.url) as publisher:
+                await publisher.publish(samples.cycle(seed=0, evidence=15))
+                link = Link(proxy.url)
+                await link.one("PING")
+                for n in range(repeat):
+                    cycle = samples.cycle(time.time_ns() // 1_000_000 - n * 900_000, evidence=15)
+                    # Twice the wait for a read: both reads are blocked again.
+                    await asyncio.sleep(4 * rtt_s + 0.05)
+                    started = time.perf_counter()
+                    sending = asyncio.create_task(publisher.publish(cycle))
+                    await asyncio.to_thread(_until, lambda due=8 * (n + 2): _acked(client, due))
+                    # The server has written; the consumer hears of it half a round trip later.
+                    publish.append((time.perf_counter() - started + rtt_s / 2) / rtt_s)
+                    await sending
+                    started = time.perf_counter()
+                    found = await newest(link, REGIONS)
+                    read.append((time.perf_counter() - started) / rtt_s)
+                    assert all(one.raw for one in found)
+                await link.close()
+
+        asyncio.run(run())
+    return {"publish": statistics.median(publish), "read": statistics.median(read)}
+
+
+def _acked(client: redis.Redis, count: int) -> bool:
+    group = client.xinfo_groups(STREAM)[0]
+    return bool(group["pending"] == 0 and group["entries-read"] >= count)
+
+
+def scaling(
+    client: redis.Redis, server: Server, rtts_ms: list[int], numbers: list[int], say: Say
+) -> dict[str, dict[str, float]]:
+    """Events a second, by round-trip time and by the number of consumers.
+
+    Batches of 32, so that what is in flight is the limit and not this machine's two cores.
+    """
+    table: dict[str, dict[str, float]] = {}
+    for rtt_ms in rtts_ms:
+        for number in numbers:
+            say(f"{number} consumers at {rtt_ms} ms")
+            row = table.setdefault(str(rtt_ms), {})
+            row[str(number)] = _scaled(client, server, rtt_ms, number, 600 * number)
+    return table
+
+
+def _scaled(client: redis.Redis, server: Server, rtt_ms: int, number: int, count: int) -> float:
+    work = Work(count)
+    work.fill(client)
+    # A full stream that nobody sees: the group stands behind its end until it is set to 0.
+    client.xgroup_setid(STREAM, GROUP, f"{NOW_MS + 1_000_000}-0")
+    with (
+        Proxy(server.port, delay_s=rtt_ms / 2000) as proxy,
+        consumers(proxy.url, number, REGIONS_BATCH="32"),
+    ):
+        _until(lambda: _reading(client) >= 2 * number)
+        client.xgroup_setid(STREAM, GROUP, "0")
+        _until(lambda: client.xinfo_groups(STREAM)[0]["last-delivered-id"] != b"0-0")
+        started = time.perf_counter()
+        _until(lambda: settled(client, work.last), 300)
+        return count / (time.perf_counter() - started)
+
+
+def latency(client: redis.Redis, url: str, rate: float, seconds: float) -> dict[str, Any]:
+    """From XADD to settled, at a steady rate (events a second): percentiles in milliseconds.
+
+    An entry's id is the server's clock at its XADD; the end is the consumer's, from its log.
+    """
+    client.flushall()
+    environment = {"OTEL_SDK_DISABLED": "true"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.latency_consumer", url],
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        _until(lambda: _reading(client) >= 2)
+        count, sent, size = int(rate * seconds), 0, 8
+        work = Work(count)
+        commands = [[("XADD", STREAM, "*", "snapshot", work.raw(n + i)) for i in range(size)]
+                    for n in range(0, count - size, size)]  # fmt: skip
+
+        async def load() -> None:
+            nonlocal sent
+            link = Link(url)
+            started = time.perf_counter()
+            for n, group in enumerate(commands):
+                ahead = n * size / rate - (time.perf_counter() - started)
+                if ahead > 0:
+                    await asyncio.sleep(ahead)
+                await link.call(group)
+                sent += len(group)
+            await link.close()
+
+        asyncio.run(load())
+        _until(lambda: client.xpending(STREAM, GROUP)["pending"] == 0)
+        process.terminate()
+        found = sorted(json.loads(process.stdout.readlines()[-1]))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    # The first tenth is the warm-up of a new process.
+    return {
+        "rate": rate,
+        "events": len(found),
+        "p50": found[len(found) // 2],
+        "p99": found[int(len(found) * 0.99)],
+        "max": found[-1],
+        "histogram": _histogram(found),
+    }
+
+
+def _histogram(values: list[float]) -> dict[str, int]:
+    edges = [1, 2, 3, 5, 8, 12, 18, 25, 50, 100, 1e9]
+    counts = dict.fromkeys((f"≤ {e:g}" if e < 1e9 else "more" for e in edges), 0)
+    for value in values:
+        counts[next(f"≤ {e:g}" if e < 1e9 else "more" for e in edges if value <= e)] += 1
+    return counts
+
+
+def growth(client: redis.Redis, url: str, sizes: list[int], count: int, say: Say) -> dict[str, Any]:
+    """Events a second for the first `count`, with so many entries in the stream; and with 10⁵
+    snapshots in every region's index. Resident memory of the consumer with each backlog."""
+    table: dict[str, dict[str, float]] = {}
+    for size in sizes:
+        say(f"{size} entries in the stream")
+        Work(max(size, count)).fill(client)
+        part = min(size, count)
+        table[f"{size:,} entries"] = _first(client, url, part)
+    say("100 000 snapshots in each index")
+    work = Work(count)
+    work.fill(client)
+    for region in REGIONS:
+        for start in range(0, 100_000, 5000):
+            members = {f"old-{n}": work.identity(n)[1] - 1 for n in range(start, start + 5000)}
+            client.zadd(f"intelligence:snapshot-index:v1:{region}", members)
+    table["100,000 in each index"] = _first(client, url, count)
+    return table
+
+
+def _first(client: redis.Redis, url: str, count: int) -> dict[str, float]:
+    """Consume until `count` are written; the rest stays where it is."""
+    client.config_resetstat()
+    with consumers(url, 1) as (process,):
+        _until(lambda: client.xinfo_groups(STREAM)[0]["last-delivered-id"] != b"0-0")
+        started, rss = time.perf_counter(), 0
+        _until(lambda: _written(client) >= count)
+        took = time.perf_counter() - started
+        rss = psutil.Process(process.pid).memory_info().rss
+    return {"rate": count / took, "rss_mb": rss / 1e6}
+
+
+def _written(client: redis.Redis) -> int:
+    calls = client.info("commandstats").get("cmdstat_xack", {"calls": 0})
+    return int(calls["calls"])
+
+
+def recovery(client: redis.Redis, url: str, count: int) -> float:
+    """Abandoned entries a second, taken over and settled by one consumer."""
+    Work(count).fill(client)
+    while client.xreadgroup(GROUP, "ghost", {STREAM: ">"}, count=1000):
+        pass
+    pending = [p["message_id"] for p in client.xpending_range(STREAM, GROUP, "-", "+", count)]
+    for start in range(0, count, 1000):
+        client.xclaim(
+            STREAM, GROUP, "ghost", 0, pending[start : start + 1000], idle=10**7, justid=True
+        )
+    with consumers(url, 1):
+        client.config_resetstat()
+        _until(lambda: _written(client) > 0)
+        started = time.perf_counter()
+        _until(lambda: client.xpending(STREAM, GROUP)["pending"] == 0)
+        return count / (time.perf_counter() - started)
+
+
+def publishing(client: redis.Redis, url: str, count: int) -> dict[str, float]:
+    """Snapshots a second through RegionPublisher, validated, without telemetry; and the memory of
+    `regions publish` over a file."""
+    raws = list(Work(count).raws())
+    client.flushall()
+
+    async def run() -> float:
+        async with RegionPublisher(url) as publisher:
+            await publisher.publish(raws[:8])
+            started = time.perf_counter()
+            for start in range(0, count, 500):
+                await publisher.publish(raws[start : start + 500])
+            return count / (time.perf_counter() - started)
+
+    return {"rate": asyncio.run(run())}
+
+
+def publish_memory(client: redis.Redis, url: str, path: str, megabytes: int) -> dict[str, float]:
+    """Peak resident memory of `regions publish` over a file of so many megabytes."""
+    client.flushall()
+    work = Work(megabytes * 1_000_000 // len(Work(1).raw(0)))
+    with open(path, "wb") as file:
+        file.writelines(raw + b"\n" for raw in work.raws())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "consumer.cli", "publish", path],
+        env={**os.environ, "REDIS_URL": url}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    peak, watched = 0, psutil.Process(process.pid)
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            peak = max(peak, watched.memory_info().rss)
+        time.sleep(0.02)
+    assert process.returncode == 0
+    assert client.xlen(STREAM) == work.count
+    assert client.xlen(DEAD) == 0
+    os.unlink(path)
+    return {"megabytes": megabytes, "rss_mb": peak / 1e6}
+
+
+def profile(count: int) -> dict[str, float]:
+    """Where a consumer's time goes, in microseconds for each event, one part at a time."""
+    import hiredis
+    from pydantic_core import from_json
+
+    from bench.systems import facts_of, persist_command
+    from consumer.decode import Entry, decode
+    from consumer.events import Rules
+    from consumer.snapshot import strict
+
+    raws = list(Work(count).raws())
+    now_ms = time.time_ns() // 1_000_000
+    facts = [facts_of(raw) for raw in raws]
+    commands = [persist_command("1-0", raw, fact) for raw, fact in zip(raws, facts, strict=True)]
+    entries = [Entry("1-0", {b"snapshot": raw}) for raw in raws]
+
+    def spent(work: Callable[[Any], Any], items: list[Any]) -> float:
+        best = []
+        for _ in range(3):
+            started = time.perf_counter()
+            for item in items:
+                work(item)
+            best.append((time.perf_counter() - started) / len(items) * 1e6)
+        return min(best)
+
+    parse = spent(from_json, raws)
+    validate = spent(lambda raw: strict.validate_json(raw, strict=True), raws)
+    decoded = spent(lambda entry: decode(entry, Rules(), now_ms), entries)
+    return {
+        "parse the JSON": parse,
+        "validate it": validate - parse,
+        "the other rules, and the event": decoded - validate,
+        "pack the command": spent(hiredis.pack_command, commands),
+    }
