@@ -11,6 +11,7 @@ from consumer.attempt import attempt
 from consumer.outcome import Batch, Outcome, Settled
 
 _NAMED = 8
+_FAILED = frozenset({Outcome.DEAD_LETTERED, Outcome.RETRY})
 
 logger = logging.getLogger("regions.events")
 
@@ -42,13 +43,12 @@ class LogWriter:
         self._group = group
 
     def __call__(self, batch: Batch) -> None:
-        counts = Counter(settled.outcome.value for settled in batch.settled)
-        failed = [s for s in batch.settled if s.outcome in {Outcome.DEAD_LETTERED, Outcome.RETRY}]
+        failed = [s for s in batch.settled if s.outcome in _FAILED]
         level = logging.WARNING if failed else logging.INFO
         if logger.isEnabledFor(level):
             named = failed[:_NAMED] or (batch.settled if len(batch.settled) <= _NAMED else [])
             extra: dict[str, Any] = {
-                "outcomes": dict(counts),
+                "outcomes": Counter(settled.outcome.value for settled in batch.settled),
                 "ms": round((batch.ended_ns - batch.started_ns) / 1e6, 2),
                 "claimed": batch.claimed,
                 "events": [self._line(settled) for settled in named],

@@ -19,5 +19,13 @@ def test_every_benchmark_runs() -> None:
         "every region traced",
     }  # fmt: skip
     assert all(row["rate"] > 0 for row in found["throughput"].values())
-    for part in ("round_trips", "scaling", "latency", "growth", "recovery", "publishing", "profile"):
+    for part in (
+        "round_trips",
+        "scaling",
+        "latency",
+        "growth",
+        "recovery",
+        "publishing",
+        "profile",
+    ):
         assert found[part], part
