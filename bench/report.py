@@ -119,7 +119,7 @@ def _scaling(table: dict[str, dict[str, float]]) -> str:
     lines = [
         "## By round-trip time and consumers",
         "",
-        "Events a second, batches of 32 and two reads in flight for each consumer.",
+        "Events a second, batches of 32 and three reads in flight for each consumer.",
         "",
         "| RTT | " + " | ".join(f"{n} consumers" for n in numbers) + " |",
         "|---" * (len(numbers) + 1) + "|",

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -52,27 +53,35 @@ class Recovery:
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     async def claim_all(self) -> int:
-        """Take over everything that has been pending too long; how many entries it was."""
+        """Take over everything that has been pending too long; how many entries it was.
+
+        As with the subscribers, one batch is claimed while others are written.
+        """
         cursor, total = START, 0
-        while True:
-            claimed = await self._store.claim(cursor, self._settings.batch)
-            self.alive_at = time.monotonic()
-            if claimed.vanished:
-                logger.error(
-                    "%d pending entries were deleted from the stream by somebody: %s",
-                    len(claimed.vanished),
-                    ", ".join(claimed.vanished[:5]),
-                )
-            # 2: read once by whoever left it, and now by us.
-            entries = [Entry(identifier, fields, 2) for identifier, fields in claimed.entries]
-            total += len(entries) + len(claimed.suspects)
-            if entries:
-                await _finish(self._pipeline.process(entries, claimed=True))
-            for suspect in claimed.suspects:
-                await _finish(self._alone(suspect))
-            cursor = claimed.cursor
-            if cursor == START:
-                break
+        under_way: set[asyncio.Task[Any]] = set()
+        try:
+            while True:
+                claimed = await self._store.claim(cursor, self._settings.batch)
+                self.alive_at = time.monotonic()
+                _tell_of(claimed.vanished)
+                # 2: read once by whoever left it, and now by us.
+                entries = [Entry(identifier, fields, 2) for identifier, fields in claimed.entries]
+                total += len(entries) + len(claimed.suspects)
+                if entries:
+                    work = self._pipeline.process(entries, claimed=True)
+                    under_way.add(asyncio.create_task(work))
+                if len(under_way) >= self._settings.subscribers:
+                    _, under_way = await asyncio.wait(
+                        under_way, return_when=asyncio.FIRST_COMPLETED
+                    )
+                for suspect in claimed.suspects:
+                    await _finish(self._alone(suspect))
+                cursor = claimed.cursor
+                if cursor == START:
+                    break
+        finally:  # also on a stop: a batch is finished, not cut in half
+            if under_way:
+                await asyncio.wait(under_way)
         if total:
             logger.info("took over %d abandoned entries", total)
         return total
@@ -89,6 +98,15 @@ class Recovery:
         trimmed = await self._store.trim()
         if trimmed:
             logger.info("trimmed %d acked entries past their retention", trimmed)
+
+
+def _tell_of(vanished: list[str]) -> None:
+    if vanished:
+        logger.error(
+            "%d pending entries were deleted from the stream by somebody: %s",
+            len(vanished),
+            ", ".join(vanished[:5]),
+        )
 
 
 async def _finish(work: Awaitable[object]) -> None:

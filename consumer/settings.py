@@ -40,7 +40,8 @@ class Settings(BaseSettings):
     allowed: Annotated[frozenset[str] | None, NoDecode] = frozenset(REGIONS)
     consumer: str = Field(default_factory=_own_name, max_length=256)
     batch: int = Field(256, ge=1, le=10_000)
-    subscribers: int = Field(2, ge=1, le=32)
+    # Three: one reads, one checks, one waits for its writes (docs/decisions/0009).
+    subscribers: int = Field(3, ge=1, le=32)
     max_bytes: int = Field(1_048_576, ge=1_024, le=256 * 1_048_576)
     dedup_window_s: int = Field(900, ge=1)
     keep_days: int = Field(90, ge=1)

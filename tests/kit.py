@@ -65,7 +65,7 @@ async def consuming(settings: Settings) -> AsyncIterator[None]:
 
 
 def waiting(client: redis.Redis) -> int:
-    """How many reads are blocked on the server at this moment: two for each consumer at rest."""
+    """How many reads are blocked on the server at this moment: three for each consumer at rest."""
     return sum(
         c["cmd"] == "xreadgroup" and "b" in c["flags"] for c in client.client_list(_type="normal")
     )

@@ -78,7 +78,7 @@ async def test_sigkill_under_load(url: str, client: redis.Redis) -> None:
     ids: list[str] = []
     with ExitStack() as stack:
         consumers = [stack.enter_context(ConsumerProcess(url, **QUICK)) for _ in range(3)]
-        await until(lambda: waiting(client) >= 4, 30)
+        await until(lambda: waiting(client) >= 7, 30)
         for round_number in range(3):
             ids += add_many(client, 1500, start=round_number * 1500)
             enough = len(ids) - 1500 + rng.randint(0, 700)
@@ -97,7 +97,7 @@ async def test_rolling_restarts_under_load(url: str, client: redis.Redis) -> Non
     patient = {"REGIONS_IDLE_MS": "3600000"}
     with ExitStack() as stack:
         consumers = [stack.enter_context(ConsumerProcess(url, **patient)) for _ in range(4)]
-        await until(lambda: waiting(client) >= 6, 40)
+        await until(lambda: waiting(client) >= 10, 40)
         ids: list[str] = []
         done = asyncio.Event()
 
@@ -217,7 +217,7 @@ async def test_a_stalled_consumer_wakes_up_and_changes_nothing(
             written = command_calls(client)["zadd"]
             sleeper.send(signal.SIGCONT)
             # It is awake when it settles something new.
-            await until(lambda: waiting(client) >= 3)
+            await until(lambda: waiting(client) >= 4)
             ids += add_many(client, 50, start=90_000)
             await until(lambda: settled(client))
             assert await asyncio.to_thread(sleeper.terminate) == 0

@@ -81,11 +81,11 @@ async def test_a_cycle_costs_one_delivering_read_and_no_round_trip_per_region(
     # So long a BLOCK that a read is sent again only when the one before it brought something.
     monkeypatch.setattr("consumer.stream.BLOCK_MS", 4000)
     async with consuming(settings_for(url)), RegionPublisher(url) as publisher:
-        await until(lambda: waiting(client) == 2, what="both subscribers wait")
+        await until(lambda: waiting(client) == 3, what="all subscribers wait")
         before = command_calls(client)
         await publisher.publish(samples.cycle())
         await until(lambda: client.xpending(STREAM, GROUP)["pending"] == 0)
-        await until(lambda: waiting(client) == 2, what="both wait again")
+        await until(lambda: waiting(client) == 3, what="all wait again")
         after = command_calls(client)
     calls = {name: after[name] - before.get(name, 0) for name in after}
     assert (calls["multi"], calls["exec"], calls["xadd"]) == (1, 1, 8)
@@ -261,7 +261,7 @@ async def test_three_processes_share_ten_thousand_events(url: str, client: redis
             stack.enter_context(
                 ConsumerProcess(url, REGIONS_CONSUMER=name, OTEL_EXPORTER_OTLP_ENDPOINT=inbox.url)
             )
-        await until(lambda: waiting(client) == 6, 30, "three consumers with two reads each")
+        await until(lambda: waiting(client) == 9, 30, "three consumers with three reads each")
         async with RegionPublisher(url) as publisher:
             for start in range(0, total, 500):
                 await publisher.publish(_many(template, now, start, 500))

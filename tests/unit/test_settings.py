@@ -8,7 +8,7 @@ from consumer.settings import Settings, WrongSetting
 def test_defaults_are_the_design_s() -> None:
     settings = Settings.load()
     assert (settings.stream, settings.group) == ("region-events", "region-persisters")
-    assert (settings.batch, settings.subscribers, settings.max_deliveries) == (256, 2, 5)
+    assert (settings.batch, settings.subscribers, settings.max_deliveries) == (256, 3, 5)
     assert settings.redis_url == "redis://localhost:6379/0"
     assert settings.allowed is not None
     assert len(settings.allowed) == 8
