@@ -63,8 +63,17 @@ class SpanWriter:
             names.GROUP: group,
             names.CLIENT_ID: consumer,
         }
+        self._persist: dict[str, AttributeValue] = {
+            names.DB_SYSTEM: names.REDIS,
+            names.DB_OPERATION: "EVALSHA",
+            names.DB_PROCEDURE: "persist",
+        }
 
     def __call__(self, batch: Batch) -> None:
+        # The same for every event of the batch, so made once.
+        self._persist[names.DB_BATCH_SIZE] = sum(
+            isinstance(settled.event, RegionEvent) for settled in batch.settled
+        )
         for settled in batch.settled:
             event = settled.event
             here = attempt(self._stream, self._group, event.entry, event.origin)
@@ -100,7 +109,7 @@ class SpanWriter:
         if persist:
             yield self._child(
                 context, names.PERSIST_SPAN, SpanKind.CLIENT, persist,
-                self._persist_attributes(batch, settled), _status(settled, tried),
+                self._persist_attributes(settled), _status(settled, tried),
             )  # fmt: skip
         if dead and buried:
             yield self._child(
@@ -179,14 +188,8 @@ class SpanWriter:
             attributes[names.ERROR_TYPE] = settled.trouble.code
         return attributes
 
-    def _persist_attributes(self, batch: Batch, settled: Settled) -> dict[str, AttributeValue]:
-        attributes: dict[str, AttributeValue] = {
-            names.DB_SYSTEM: names.REDIS,
-            names.DB_OPERATION: "EVALSHA",
-            names.DB_PROCEDURE: "persist",
-            names.DB_BATCH_SIZE: sum(isinstance(s.event, RegionEvent) for s in batch.settled),
-            names.REGION: settled.event.region,
-        }
+    def _persist_attributes(self, settled: Settled) -> dict[str, AttributeValue]:
+        attributes = {**self._persist, names.REGION: settled.event.region}
         if fault := settled.fault or settled.trouble:
             attributes[names.ERROR_TYPE] = getattr(fault, "error_type", None) or fault[1]
         return attributes
