@@ -182,7 +182,7 @@ def _acked(client: redis.Redis, count: int) -> bool:
 
 
 def scaling(
-    client: redis.Redis, server: Server, rtts_ms: list[int], numbers: list[int], say: Say
+    client: redis.Redis, server: Server, rtts_ms: list[int], numbers: list[int], each: int, say: Say
 ) -> dict[str, dict[str, float]]:
     """Events a second, by round-trip time and by the number of consumers.
 
@@ -193,7 +193,7 @@ def scaling(
         for number in numbers:
             say(f"{number} consumers at {rtt_ms} ms")
             row = table.setdefault(str(rtt_ms), {})
-            row[str(number)] = _scaled(client, server, rtt_ms, number, 600 * number)
+            row[str(number)] = _scaled(client, server, rtt_ms, number, each * number)
     return table
 
 
@@ -272,8 +272,10 @@ def _histogram(values: list[float]) -> dict[str, int]:
     return counts
 
 
-def growth(client: redis.Redis, url: str, sizes: list[int], count: int, say: Say) -> dict[str, Any]:
-    """Events a second for the first `count`, with so many entries in the stream; and with 10⁵
+def growth(
+    client: redis.Redis, url: str, sizes: list[int], count: int, indexed: int, say: Say
+) -> dict[str, Any]:
+    """Events a second for the first `count`, with so many entries in the stream; and with so many
     snapshots in every region's index. Resident memory of the consumer with each backlog."""
     table: dict[str, dict[str, float]] = {}
     for size in sizes:
@@ -281,14 +283,17 @@ def growth(client: redis.Redis, url: str, sizes: list[int], count: int, say: Say
         Work(max(size, count)).fill(client)
         part = min(size, count)
         table[f"{size:,} entries"] = _first(client, url, part)
-    say("100 000 snapshots in each index")
+    say(f"{indexed} snapshots in each index")
     work = Work(count)
     work.fill(client)
     for region in REGIONS:
-        for start in range(0, 100_000, 5000):
-            members = {f"old-{n}": work.identity(n)[1] - 1 for n in range(start, start + 5000)}
+        for start in range(0, indexed, 5000):
+            members = {
+                f"old-{n}": work.identity(n)[1] - 1
+                for n in range(start, min(start + 5000, indexed))
+            }
             client.zadd(f"intelligence:snapshot-index:v1:{region}", members)
-    table["100,000 in each index"] = _first(client, url, count)
+    table[f"{indexed:,} in each index"] = _first(client, url, count)
     return table
 
 

@@ -28,12 +28,14 @@ def figures(
         say("round trips")
         found["round_trips"] = measure.round_trips(client, server, 0.1, max(rounds, 2))
         rtts, numbers = ([1, 10, 100], [1, 2, 4, 8]) if count > 1000 else ([10], [1, 2])
-        found["scaling"] = measure.scaling(client, server, rtts, numbers, say)
+        found["scaling"] = measure.scaling(client, server, rtts, numbers, min(count, 600), say)
         say("latency")
         half = found["throughput"]["untraced"]["rate"] / 2
         found["latency"] = measure.latency(client, url, half, count / half)
         sizes = [size for size in (1_000, 100_000, 1_000_000) if size <= largest]
-        found["growth"] = measure.growth(client, url, sizes or [largest], min(count, 20_000), say)
+        found["growth"] = measure.growth(
+            client, url, sizes or [largest], min(count, 20_000), min(largest, 100_000), say
+        )
         say("recovery")
         found["recovery"] = measure.recovery(client, url, count)
         say("publishing")
