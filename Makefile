@@ -25,7 +25,7 @@ demo: setup
 	@$(BIN)/regions demo
 
 test: setup
-	@REGIONS_TEST_SERVER=$(SERVER) $(BIN)/python -m pytest -n 4 $(ARGS)
+	@REGIONS_TEST_SERVER=$(SERVER) $(BIN)/python -m pytest -n 3 $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .
