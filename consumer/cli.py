@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.markup import escape
 
 from consumer.events import REGIONS
 from consumer.latest import Newest, newest
@@ -38,7 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, f
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
 
@@ -63,9 +64,12 @@ def demo() -> None:
 
     Example:  regions demo
     """
-    from consumer.demo import run
+    from consumer.demo import DemoFailed, run
 
-    run(out)
+    try:
+        run(out)
+    except (DemoFailed, TimeoutError) as error:
+        fail(f"the demo did not get through: {error}")
 
 
 @app.command()
@@ -195,11 +199,11 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except WrongSetting as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except (RedisError, OSError) as error:
         err.print(
-            f"[bold red]error:[/] {error}\nIs the server running? Set REDIS_URL or --redis-url.",
+            f"[bold red]error:[/] {escape(str(error))}\nIs the server running? Set REDIS_URL or --redis-url.",
             highlight=False,
             soft_wrap=True,
         )

@@ -85,7 +85,7 @@ def undecodable(error_type: str, message: str) -> Fault:
 def check(raw: bytes, rules: Rules, now_ms: int) -> Facts | Fault:
     """Validate one snapshot's JSON bytes; a fault is a value, nothing is raised.
 
-    Refuses what docs/snapshot.md lists: not UTF-8, not JSON, not an object, a missing or
+    Refuses what docs/publishing.md lists: not UTF-8, not JSON, not an object, a missing or
     mistyped field, an unknown region, an id that does not fit its pattern, a time that is not
     a positive integer or lies more than a day after `now_ms`, probabilities that do not add up.
     """
