@@ -39,7 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, f
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    _say(message)
     raise typer.Exit(status)
 
 
@@ -199,15 +199,17 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except WrongSetting as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _say(str(error))
         sys.exit(2)
     except (RedisError, OSError) as error:
-        err.print(
-            f"[bold red]error:[/] {escape(str(error))}\nIs the server running? Set REDIS_URL or --redis-url.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say(str(error))
+        if not getattr(error, "filename", None):  # no file of theirs: it is the server
+            err.print("Is the server running? Set REDIS_URL or --redis-url.", highlight=False)
         sys.exit(1)
+
+
+def _say(message: str) -> None:
+    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

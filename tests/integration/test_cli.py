@@ -86,6 +86,7 @@ def test_mistakes_are_one_line(
     assert done.returncode == status, done.stderr
     assert said in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+    assert ("Is the server running?" in done.stderr.decode()) == ("server" in said)
 
 
 async def test_latest(url: str, client: redis.Redis, make_road: MakeRoad) -> None:
