@@ -28,10 +28,10 @@ from rich.progress import Progress
 
 from bench.proxy import Proxy
 from bench.servers import Server
+from bench.work import DEAD, GROUP, STREAM
 from consumer import keys
 from consumer.events import REGIONS
 
-STREAM, GROUP, DEAD = "region-events", "region-persisters", "region-events:dead"
 PRODUCERS, CONSUMERS = 2, 3
 IDLE_MS = 3000
 FAULTS = ("kill", "stop", "stall", "kill server", "cut", "half-open", "forget scripts", "scale")

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.servers import Server
+from bench.work import DEAD, STREAM
 from producers import samples
 
-STREAM, GROUP, DEAD = "region-events", "region-persisters", "region-events:dead"
 Fields = dict[bytes, bytes]
 
 

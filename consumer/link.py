@@ -85,6 +85,17 @@ class Link:
         await self._pool.aclose()
 
 
+def code_of(error: Exception) -> str:
+    """The first word of the server's answer (redis-py keeps it apart for those it knows), or, of
+    what is no answer of the server, the name of the error's class."""
+    if not isinstance(error, ResponseError):
+        return type(error).__name__
+    if error.status_code:
+        return str(error.status_code)
+    first = str(error).split(" ", 1)[0]
+    return first if first.isupper() and first.isalpha() else "ERR"
+
+
 async def _reply(connection: Connection) -> Reply:
     try:
         return await connection.read_response(disconnect_on_error=False)
@@ -101,4 +112,5 @@ __all__ = [
     "RedisError",
     "Reply",
     "ResponseError",
+    "code_of",
 ]

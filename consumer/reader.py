@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import FullJitterBackoff, NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from consumer.store import code_of
+from consumer.link import code_of
 
 BLOCK_MS = 500
 SAY_AGAIN_S = 30.0
@@ -78,7 +78,7 @@ class Reading:
         self.read_at = time.monotonic()
 
     async def _failed(self, error: Exception) -> None:
-        code = code_of(error) if isinstance(error, ResponseError) else type(error).__name__
+        code = code_of(error)
         self.failures += 1
         if code != self.trouble or time.monotonic() - self._said_at > SAY_AGAIN_S:
             self._said_at = time.monotonic()

@@ -7,12 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from consumer.decode import Entry
+from consumer.link import code_of
 from consumer.pipeline import Pipeline
 from consumer.settings import Settings
-from consumer.store import Store, code_of
+from consumer.store import Store
 
 START = "0-0"
 CLAIM_EVERY_S = 1.0
@@ -126,7 +127,7 @@ async def _forever(work: Callable[[], Awaitable[object]], every_s: float) -> Non
             await work()
             said = ""
         except (RedisError, OSError) as error:
-            code = code_of(error) if isinstance(error, ResponseError) else type(error).__name__
+            code = code_of(error)
             if code not in {said, "NOGROUP"}:  # the reader tells of a missing group, and makes it
                 logger.warning("%s: %s: %s", work.__name__, code, error)
             said = code

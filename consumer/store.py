@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from consumer import keys
 from consumer.decode import RegionEvent
-from consumer.link import Command, Link, RedisError, Reply, ResponseError
+from consumer.link import Command, Link, RedisError, Reply, ResponseError, code_of
 from consumer.outcome import Outcome, Trouble
 from consumer.settings import Settings
 
@@ -233,21 +233,10 @@ def _forgotten(reply: Reply) -> bool:
     return isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT"
 
 
-def code_of(error: RedisError) -> str:
-    """The error's first word as the server wrote it; redis-py keeps it apart for those it knows."""
-    status = getattr(error, "status_code", None)
-    if status:
-        return str(status)
-    first = str(error).split(" ", 1)[0]
-    return first if first.isupper() and first.isalpha() else "ERR"
-
-
 def translate(error: RedisError) -> Trouble:
     """A redis-py error → Trouble. What is no answer of the server is trouble with the link."""
     message = str(error)[:200]
-    if not isinstance(error, ResponseError):
-        return Trouble("server", type(error).__name__, message)
     code = code_of(error)
-    if code in _SERVER:
+    if code in _SERVER or not isinstance(error, ResponseError):
         return Trouble("server", code, message)
     return Trouble("fatal" if code in _FATAL else "event", code, message)

@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from redis.backoff import FullJitterBackoff
 
 from consumer.events import CYCLE, SNAPSHOT, TRACEPARENT, TRACESTATE, Facts, Fault, Rules, check
-from consumer.link import Command, Link, LinkError, LinkTimeout, Reply, ResponseError
+from consumer.link import Command, Link, LinkError, LinkTimeout, Reply, ResponseError, code_of
 from otel import instruments as names
 
 SnapshotLike = bytes | str | Mapping[str, Any]
@@ -211,7 +211,7 @@ class RegionPublisher:
         answers = executed if isinstance(executed, list) else replies[: count + 2]
         for answer in answers:
             if isinstance(answer, ResponseError):
-                code = getattr(answer, "status_code", None) or str(answer).split(" ", 1)[0]
+                code = code_of(answer)
                 if code in _PASSING:
                     raise _NotNow(f"{code} {answer}")
                 raise PublishFailed(f"the server refused: {answer}", sent)
