@@ -2,6 +2,7 @@
 when it is told to stop. python -m bench.latency_consumer URL"""
 
 import json
+import os
 import sys
 
 import uvloop
@@ -24,4 +25,5 @@ if __name__ == "__main__":
     consumer.app._watchers = lambda *_: note
     settings = Settings.load(redis_url=sys.argv[1], http="off", log_level="ERROR")
     uvloop.run(consumer.app.build(settings).run())
+    os.set_blocking(1, True)  # uvloop left the pipe non-blocking, and it holds 64 KB
     print(json.dumps([round(ms, 3) for ms in seen[len(seen) // 10 :]]))

@@ -6,7 +6,10 @@ benchmarks (a delay on every connection) and by the fault tests.
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Self
 
 
@@ -159,3 +162,24 @@ class Proxy:
         sink.write(piece[: len(piece) + left])
         self._loop.call_soon(self._cut)
         return b""
+
+
+@contextlib.contextmanager
+def long_link(target: int, delay_s: float) -> Iterator[str]:
+    """The URL of such a link in a process of its own: what is measured must not share its GIL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.proxy", str(target), str(delay_s)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().decode().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+if __name__ == "__main__":
+    with Proxy(int(sys.argv[1]), delay_s=float(sys.argv[2])) as made:
+        print(made.url, flush=True)
+        threading.Event().wait()

@@ -68,17 +68,19 @@ class Work:
         client: redis.Redis,
         *,
         reset: bool = True,
+        start: int = 0,
         batch: int = 500,
         name: bytes = b"snapshot",
     ) -> None:
-        """An empty server, a group, and the stream full of it, in fields of that name."""
+        """An empty server, a group, and the stream full of it (from the `start`-th on), in fields
+        of that name."""
         if reset:
             client.flushall()
             client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
         connection = client.connection_pool.get_connection()
         try:
-            for start in range(0, self.count, batch):
-                numbers = range(start, min(start + batch, self.count))
+            for first in range(start, self.count, batch):
+                numbers = range(first, min(first + batch, self.count))
                 commands = [
                     hiredis.pack_command(("XADD", STREAM, self.entry_id(n), name, self.raw(n)))
                     for n in numbers

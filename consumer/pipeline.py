@@ -33,6 +33,10 @@ T = TypeVar("T")
 A = TypeVar("A")
 Event = RegionEvent | Rejection
 
+# Checking a batch takes tens of milliseconds; after so many events the loop may send what the
+# batch before has yet to send, or the server would wait for it.
+BREATH = 16
+
 logger = logging.getLogger("regions.pipeline")
 
 
@@ -57,7 +61,9 @@ class Pipeline:
         events: list[RegionEvent] = []
         dead: list[tuple[Event, Fault]] = []
         settled: list[Settled] = []
-        for entry in entries:
+        for number, entry in enumerate(entries, 1):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
             event = (
                 too_often(entry, limit)
                 if entry.deliveries > limit

@@ -133,8 +133,14 @@ class PatientBroker(RedisBroker):
 
     def __init__(self, url: str, reading: Reading, **kwargs: Any) -> None:
         self._reading = reading
+        # apply_types: FastStream's injection would send each batch through a thread of its pool.
         super().__init__(
-            url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=5, socket_timeout=5, **kwargs
+            url,
+            apply_types=False,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=5,
+            socket_timeout=5,
+            **kwargs,
         )
 
     def _make_connection_state(

@@ -4,7 +4,6 @@ from typing import Any
 
 from faststream import AckPolicy
 from faststream.redis import StreamSub
-from faststream.redis.annotations import RedisBatchStreamMessage as BatchMessage
 from faststream.redis.message import FAKE_CONSUMER, RedisBatchStreamMessage
 
 from consumer.decode import Entry
@@ -20,11 +19,8 @@ async def raw_batch(message: Any) -> RedisBatchStreamMessage:
     )
 
 
-async def untouched(message: RedisBatchStreamMessage) -> bytes:
-    return b""
-
-
-def entries_of(message: RedisBatchStreamMessage) -> list[Entry]:
+async def entries_of(message: RedisBatchStreamMessage) -> list[Entry]:
+    """Our decoder: what the handler is given."""
     raw = message.raw_message
     return [
         Entry(identifier.decode(), fields)
@@ -35,8 +31,8 @@ def entries_of(message: RedisBatchStreamMessage) -> list[Entry]:
 def subscribe(broker: PatientBroker, pipeline: Pipeline, settings: Settings) -> None:
     """Several subscribers: while one writes its batch, the next one fetches."""
 
-    async def handle(message: BatchMessage) -> None:
-        await pipeline.process(entries_of(message))
+    async def handle(entries: list[Entry]) -> None:
+        await pipeline.process(entries)
 
     for number in range(1, settings.subscribers + 1):
         subscriber = broker.subscriber(
@@ -49,7 +45,7 @@ def subscribe(broker: PatientBroker, pipeline: Pipeline, settings: Settings) -> 
                 polling_interval=BLOCK_MS,
             ),
             parser=raw_batch,
-            decoder=untouched,
+            decoder=entries_of,
             ack_policy=AckPolicy.MANUAL,
             title=f"{settings.stream}:{settings.group}:{number}",
         )

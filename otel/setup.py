@@ -9,11 +9,12 @@ import os
 import time
 from typing import NamedTuple
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Sampler
+
+from otel.exporter import LeanExporter
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 QUEUE_SIZE = 32_768
@@ -47,7 +48,7 @@ def tracing(service: str) -> Tracing:
     if not any(os.environ.get(variable) for variable in _ENDPOINTS):
         return Tracing(provider, None)
     queue = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or QUEUE_SIZE)
-    processor = BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=queue)
+    processor = BatchSpanProcessor(LeanExporter(), max_queue_size=queue)
     provider.add_span_processor(processor)
     return Tracing(provider, processor)
 

@@ -177,13 +177,13 @@ class SpanWriter:
             attributes[names.BODY_SIZE] = len(event.raw)
             attributes[names.GENERATED_AT] = event.facts.generated_at
             if event.facts.surprises:
-                new = [f"{path}={word}" for path, word in event.facts.surprises[:10]]
-                attributes[names.NEW_WORDS] = new
+                new = event.facts.surprises[:10]
+                attributes[names.NEW_WORDS] = tuple(f"{path}={word}" for path, word in new)
         if fault := settled.fault:
             attributes[names.ERROR_TYPE] = fault.error_type
             attributes[names.REASON] = fault.reason
             attributes[names.STAGE] = fault.stage
-            attributes[names.PATHS] = list(fault.paths)
+            attributes[names.PATHS] = fault.paths
         elif settled.trouble:
             attributes[names.ERROR_TYPE] = settled.trouble.code
         return attributes
