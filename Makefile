@@ -9,7 +9,7 @@ BIN := .venv/bin
 SERVER ?= valkey
 ARGS ?=
 
-.PHONY: setup demo test check lock clean chaos fuzz bench
+.PHONY: setup demo test test-jaeger check lock clean chaos fuzz bench
 
 setup: .venv/.done
 
@@ -26,6 +26,10 @@ demo: setup
 
 test: setup
 	@REGIONS_TEST_SERVER=$(SERVER) $(BIN)/python -m pytest -n 3 $(ARGS)
+
+# Against a real Jaeger: JAEGER_BIN, the one on the path, or built once with Go into a cache.
+test-jaeger: setup
+	@JAEGER_BIN="$$(bash otel/get-jaeger.sh)" $(BIN)/python -m pytest tests/jaeger $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from consumer.attempt import Attempt, attempt
+from consumer.attempt import Attempt, attempt, parse
 from consumer.decode import RegionEvent
 from consumer.outcome import Batch, Outcome, Settled
 from otel import instruments as names
@@ -123,7 +123,7 @@ class SpanWriter:
             self._resource,
             self._process_attributes(settled, here),
             _retries(batch, settled),
-            self._links(here, context),
+            self._links(here, context, settled),
             SpanKind.CONSUMER,
             status=_status(settled, dead),
             start_time=batch.started_ns,
@@ -154,11 +154,22 @@ class SpanWriter:
             trace_id, span_id, False, _SAMPLED, TraceState.from_header([state]) if state else None
         )
 
-    def _links(self, here: Attempt, context: SpanContext) -> tuple[Link, ...]:
-        if not here.previous_id:
-            return ()
-        before = SpanContext(here.trace_id, here.previous_id, True, _SAMPLED, context.trace_state)
-        return (Link(before, {names.LINK_KIND: "previous_delivery"}),)
+    def _links(self, here: Attempt, context: SpanContext, settled: Settled) -> tuple[Link, ...]:
+        """To the delivery before this one; of a replay, to the attempt that failed."""
+        links = []
+        if here.previous_id:
+            before = SpanContext(
+                here.trace_id, here.previous_id, True, _SAMPLED, context.trace_state
+            )
+            links.append(Link(before, {names.LINK_KIND: "previous_delivery"}))
+        failed = parse(
+            settled.event.entry.fields.get(b"replay_trace", b"").decode("ascii", "replace")
+        )
+        if failed:
+            trace_id, span_id, _ = failed
+            dead = SpanContext(trace_id, span_id, True, _SAMPLED)
+            links.append(Link(dead, {names.LINK_KIND: "replay_of"}))
+        return tuple(links)
 
     def _process_attributes(self, settled: Settled, here: Attempt) -> dict[str, AttributeValue]:
         event = settled.event
