@@ -1,5 +1,6 @@
 """What the house promises of itself: layout, names, sizes, conventions."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -45,6 +46,26 @@ def test_our_names_are_the_conventions_where_they_have_one() -> None:
     standard = {name for name in ours if name.split(".")[0] in {"messaging", "db", "error"}}
     assert standard <= known
     assert {name.split(".")[0] for name in ours - standard} == {"region", "snapshot", "cycle"}
+
+
+def test_every_attribute_of_ours_is_in_the_table_of_the_on_call_engineer() -> None:
+    page = (TOP / "docs" / "tracing.md").read_text()
+    ours = {
+        value
+        for name, value in vars(instruments).items()
+        if name.isupper()
+        and isinstance(value, str)
+        and value.startswith(("region.", "snapshot.", "cycle."))
+    }
+    assert {name for name in ours if f"| `{name}`" not in page} == set()
+
+
+def test_the_links_of_the_ui_begin_at_attributes_there_are() -> None:
+    patterns = json.loads((TOP / "otel" / "jaeger-ui.json").read_text())["linkPatterns"]
+    known = {value for value in vars(instruments).values() if isinstance(value, str)}
+    assert [p["key"] for p in patterns if p["key"] not in known] == []
+    for pattern in patterns:
+        assert f"#{{{pattern['key']}}}" in pattern["url"]
 
 
 def test_the_hook_by_which_faststream_makes_its_connections() -> None:

@@ -88,6 +88,7 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
     environment = {
         **os.environ,
         "JAEGER_DATA": str(tmp_path_factory.mktemp("badger")),
+        "JAEGER_UI": str(CONFIG.with_name("jaeger-ui.json")),
         "JAEGER_HTTP_PORT": str(http),
         "JAEGER_GRPC_PORT": str(grpc),
         "JAEGER_OTLP_PORT": str(otlp),
