@@ -169,7 +169,12 @@ def round_trips(client: redis.Redis, server: Server, rtt_s: float, repeat: int) 
                 await link.close()
 
         asyncio.run(run())
-    return {"publish": statistics.median(publish), "read": statistics.median(read)}
+    return {
+        "publish": statistics.median(publish),
+        "low": min(publish),
+        "high": max(publish),
+        "read": statistics.median(read),
+    }
 
 
 async def _timed(work: Awaitable[Any]) -> float:
@@ -335,7 +340,7 @@ def _written(client: redis.Redis) -> int:
     return int(calls["calls"])
 
 
-def recovery(client: redis.Redis, url: str, count: int) -> float:
+def recovery(client: redis.Redis, url: str, count: int) -> dict[str, float]:
     """Abandoned entries a second, taken over and settled by one consumer."""
     Work(count).fill(client)
     while client.xreadgroup(GROUP, "ghost", {STREAM: ">"}, count=1000):
@@ -350,7 +355,7 @@ def recovery(client: redis.Redis, url: str, count: int) -> float:
         _until(lambda: _written(client) > 0)
         started = time.perf_counter()
         _until(lambda: client.xpending(STREAM, GROUP)["pending"] == 0, 120, SELDOM_S)
-        return count / (time.perf_counter() - started)
+        return {"rate": count / (time.perf_counter() - started)}
 
 
 def publishing(client: redis.Redis, url: str, count: int) -> dict[str, float]:

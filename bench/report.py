@@ -108,7 +108,7 @@ def _round_trips(found: dict[str, float]) -> str:
 
 | | measured | target | |
 |---|---|---|---|
-| publish eight regions, until the last write is confirmed | {found["publish"]:.2f} | ≤ 2.1 | {_target(found["publish"] <= 2.1)} |
+| publish eight regions, until the last write is confirmed | {found["publish"]:.2f} ({found["low"]:.2f}–{found["high"]:.2f}) | ≤ 2.1 | {_target(found["publish"] <= 2.1)} |
 | read the eight newest | {found["read"]:.2f} | ≤ 2.1 | {_target(found["read"] <= 2.1)} |
 
 The sequential loop needs 16 for the first."""
@@ -145,7 +145,8 @@ def _latency(found: dict[str, Any]) -> str:
     return f"""## From XADD to settled
 
 At {found["rate"]:,.0f} events/s, half of (e), without added RTT, {found["events"]:,} events: p50 {found["p50"]:.1f} ms, p99
-{found["p99"]:.1f} ms (target < 25 ms, {_target(found["p99"] < 25)}), worst {found["max"]:.1f} ms.
+{found["p99"]:.1f} ms (of several runs the one in the middle; {found["low"]:.1f}–{found["high"]:.1f}; target < 25 ms,
+{_target(found["p99"] < 25)}), worst {found["max"]:.1f} ms. Sent as our publisher sends: eight in one MULTI/EXEC.
 
 {_save(chart, "latency")}"""
 
@@ -173,8 +174,12 @@ def _growth(table: dict[str, dict[str, float]]) -> str:
     return "\n".join([*lines, "", _save(chart, "growth")])
 
 
+def _range(row: dict[str, float]) -> str:
+    return f" ({row['low']:,.0f}–{row['high']:,.0f})"
+
+
 def _rest(figures: dict[str, Any]) -> str:
-    recovery, publishing = figures["recovery"], figures["publishing"]["rate"]
+    recovery, publishing = figures["recovery"]["rate"], figures["publishing"]["rate"]
     file = figures["publish_file"]
     parts = figures["profile"]
     validated = sum(
@@ -184,11 +189,11 @@ def _rest(figures: dict[str, Any]) -> str:
 
 | | measured | target | |
 |---|---|---|---|
-| abandoned entries taken over and settled, by one consumer | {recovery:,.0f}/s | ≥ 5 000 | {_target(recovery >= 5000)} |
-| `RegionPublisher`, validated | {publishing:,.0f}/s | ≥ 15 000 | {_target(publishing >= 15000)} |
+| abandoned entries taken over and settled, by one consumer | {recovery:,.0f}/s{_range(figures["recovery"])} | ≥ 5 000 | {_target(recovery >= 5000)} |
+| `RegionPublisher`, validated | {publishing:,.0f}/s{_range(figures["publishing"])} | ≥ 15 000 | {_target(publishing >= 15000)} |
 | `regions publish` of {file["megabytes"]} MB: resident | {file["rss_mb"]:.0f} MB | flat | {_target(file["rss_mb"] < 120)} |
 
-The last two targets but one are absolute, and this machine is what it is: full validation alone takes
+The first two targets are absolute, and this machine is what it is: full validation alone takes
 {validated:.0f} µs here, so one process cannot check more than {1e6 / validated:,.0f} snapshots a second, whatever
 surrounds that; publishing reaches {publishing * validated / 1e4:.0f} % of it."""
 

@@ -31,20 +31,30 @@ def figures(
         found["scaling"] = measure.scaling(client, server, rtts, numbers, min(count, 600), say)
         say("latency")
         half = found["throughput"]["untraced"]["rate"] / 2
-        found["latency"] = measure.latency(client, url, half, count / half)
+        found["latency"] = _median(
+            [measure.latency(client, url, half, count / half) for _ in range(rounds)], "p99"
+        )
         sizes = [size for size in (1_000, 100_000, 1_000_000) if size <= largest]
         found["growth"] = measure.growth(
             client, url, sizes or [largest], min(count, 20_000), min(largest, 100_000), say
         )
         say("recovery")
-        found["recovery"] = measure.recovery(client, url, count)
+        found["recovery"] = _median([measure.recovery(client, url, count) for _ in range(rounds)])
         say("publishing")
-        found["publishing"] = measure.publishing(client, url, count)
+        found["publishing"] = _median(
+            [measure.publishing(client, url, count) for _ in range(rounds)]
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "snapshots.ndjson")
             found["publish_file"] = measure.publish_memory(client, url, path, megabytes)
         found["profile"] = measure.profile(min(count, 400))
     return found
+
+
+def _median(rows: list[dict[str, Any]], by: str = "rate") -> dict[str, Any]:
+    """The row in the middle, and the range of what it was chosen by."""
+    rows = sorted(rows, key=lambda row: row[by])
+    return {**rows[len(rows) // 2], "low": rows[0][by], "high": rows[-1][by]}
 
 
 def _version(info: dict[str, Any]) -> str:
