@@ -129,6 +129,25 @@ async def test_a_dead_letter_has_its_branch(url: str, client: redis.Redis, inbox
     assert refused[f"process {STREAM}"].parent_id == ""
 
 
+async def test_what_failed_is_kept_when_one_in_a_hundred_is_sampled(
+    url: str, client: redis.Redis, inbox: Inbox
+) -> None:
+    """The producer has left all of these out of its sample, and two of the regions fail."""
+    ratio = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+    with consumer(url, inbox, **ratio):
+        for n, raw in enumerate(
+            [*map(samples.to_json, samples.cycle()), b'{"cut', b'{"not": "a snapshot"}'], 1
+        ):
+            left_out = f"00-{n:032x}-{n:016x}-00"
+            client.xadd(STREAM, {"snapshot": raw, "traceparent": left_out})
+        await until(lambda: settled(client))
+        await until(lambda: len(dead_letters(client)) == 2)
+    # The consumer has ended, so all that it would send has come.
+    failed = {f"{n:032x}" for n in (len(REGIONS) + 1, len(REGIONS) + 2)}
+    assert {span.trace_id for span in inbox.spans} == failed
+    assert {s.name for s in inbox.spans} == {f"process {STREAM}", f"send {DEAD}"}
+
+
 async def test_a_dead_collector_costs_nothing(url: str, client: redis.Redis) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     with ConsumerProcess(
