@@ -134,7 +134,7 @@ async def test_what_failed_is_kept_when_one_in_a_hundred_is_sampled(
 ) -> None:
     """The producer has left all of these out of its sample, and two of the regions fail."""
     ratio = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
-    with consumer(url, inbox, **ratio):
+    with consumer(url, inbox, **ratio) as watched:
         for n, raw in enumerate(
             [*map(samples.to_json, samples.cycle()), b'{"cut', b'{"not": "a snapshot"}'], 1
         ):
@@ -142,7 +142,8 @@ async def test_what_failed_is_kept_when_one_in_a_hundred_is_sampled(
             client.xadd(STREAM, {"snapshot": raw, "traceparent": left_out})
         await until(lambda: settled(client))
         await until(lambda: len(dead_letters(client)) == 2)
-    # The consumer has ended, so all that it would send has come.
+        # A clean stop sends what is queued, so all that would come has come.
+        assert await asyncio.to_thread(watched.terminate) == 0
     failed = {f"{n:032x}" for n in (len(REGIONS) + 1, len(REGIONS) + 2)}
     assert {span.trace_id for span in inbox.spans} == failed
     assert {s.name for s in inbox.spans} == {f"process {STREAM}", f"send {DEAD}"}
