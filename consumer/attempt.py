@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from consumer.decode import Entry, Origin
 
+# The field in which a replay (replay.lua) names the traceparent of the attempt that failed.
+REPLAY_TRACE = b"replay_trace"
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 

@@ -42,7 +42,8 @@ class LeanExporter(OTLPSpanExporter):
 
 
 def encode(spans: Sequence[ReadableSpan]) -> bytes:
-    """An ExportTraceServiceRequest: the same message as the SDK's encoder makes."""
+    """An ExportTraceServiceRequest: the same message as the SDK's encoder makes, of attributes as
+    this project makes them (text, numbers, booleans, and tuples of these)."""
     parts = []
     # One provider has one resource and one or two scopes: neighbours nearly always agree.
     for _, neighbours in groupby(spans, lambda s: (id(s.resource), id(s.instrumentation_scope))):

@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from consumer.attempt import Attempt, attempt, parse
+from consumer.attempt import REPLAY_TRACE, Attempt, attempt, parse
 from consumer.decode import RegionEvent
 from consumer.outcome import Batch, Outcome, Settled
 from otel import instruments as names
@@ -162,9 +162,7 @@ class SpanWriter:
                 here.trace_id, here.previous_id, True, _SAMPLED, context.trace_state
             )
             links.append(Link(before, {names.LINK_KIND: "previous_delivery"}))
-        failed = parse(
-            settled.event.entry.fields.get(b"replay_trace", b"").decode("ascii", "replace")
-        )
+        failed = parse(settled.event.entry.fields.get(REPLAY_TRACE, b"").decode("ascii", "replace"))
         if failed:
             trace_id, span_id, _ = failed
             dead = SpanContext(trace_id, span_id, True, _SAMPLED)

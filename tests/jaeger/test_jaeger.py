@@ -6,43 +6,32 @@ One story, told once by real producers and a real consumer; each test asks somet
 import asyncio
 import json
 import os
-import socket
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from bench.servers import Server
+from bench.servers import Server, free_port
 from consumer.link import Link
-from consumer.settings import Settings
 from consumer.store import Store
 from otel.instruments import CONSUMER_SERVICE, PRODUCER_SERVICE
 from otel.setup import tracing
 from producers import samples
 from producers.publisher import RegionPublisher
+from tests.kit import DEAD, GROUP, STREAM, ConsumerProcess, settings_for, until
 
 JAEGER = os.environ.get("JAEGER_BIN", "")
 pytestmark = pytest.mark.skipif(not JAEGER, reason="no Jaeger: make test-jaeger brings one")
 
-STREAM, GROUP, DEAD = "region-events", "region-persisters", "region-events:dead"
 CONFIG = Path(__file__).parents[2] / "otel" / "jaeger.yaml"
 FOREIGN_TRACE, FOREIGN_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HOUR_MS = 3_600_000
 Trace = dict[str, Any]
-
-
-def until(found: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (answer := found()):
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.05)
-    return answer
 
 
 class Jaeger(NamedTuple):
@@ -74,17 +63,9 @@ class Story(NamedTuple):
     found_s: float
 
 
-def ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    numbers = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return numbers
-
-
 @pytest.fixture(scope="module")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    http, grpc, otlp = ports(3)
+    http, grpc, otlp = (free_port() for _ in range(3))
     environment = {
         **os.environ,
         "JAEGER_DATA": str(tmp_path_factory.mktemp("badger")),
@@ -105,7 +86,7 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
         return True
 
     try:
-        until(up, 60)
+        asyncio.run(until(up, 60, "Jaeger"))
         yield made
     finally:
         process.terminate()
@@ -119,19 +100,17 @@ def story(jaeger: Jaeger) -> Iterator[Story]:
     patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     with Server() as server, server.client as client:
         ids = {"retried": abandoned(client)}
-        environment = {
-            **os.environ, "REDIS_URL": server.url, "REGIONS_CONSUMER": "one", "REGIONS_HTTP": "off",
-            "REGIONS_RETRY_S": "0.1", "REGIONS_IDLE_MS": "300",
-        }  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-m", "consumer.cli", "consume"], env=environment
+        watched = ConsumerProcess(
+            server.url,
+            OTEL_EXPORTER_OTLP_ENDPOINT=jaeger.otlp,
+            OTEL_BSP_SCHEDULE_DELAY="200",
+            REGIONS_CONSUMER="one",
+            REGIONS_RETRY_S="0.1",
+            REGIONS_IDLE_MS="300",
         )
-        try:
+        with watched:
             yield asyncio.run(tell(jaeger, client, server.url, ids))
-        finally:
-            process.terminate()
-            process.wait(20)
-            patch.undo()
+        patch.undo()
 
 
 def abandoned(client: Any) -> str:
@@ -151,9 +130,9 @@ async def tell(jaeger: Jaeger, client: Any, url: str, ids: dict[str, str]) -> St
             ids[one["region_id"]] = entry_id
         newest = cycle[0]["meta"]["snapshot_id"]
         by_id = f"intelligence:snapshot-by-id:v1:{newest}"
-        until(lambda: client.exists(by_id))
+        await until(lambda: client.exists(by_id))
         persisted = time.monotonic()
-        until(lambda: jaeger.search(snapshot__id=newest))
+        await until(lambda: jaeger.search(snapshot__id=newest))
         found_s = time.monotonic() - persisted
         again = samples.snapshot(cycle[0]["region_id"], cycle[0]["generated_at"])
         late = samples.snapshot("europe", cycle[0]["generated_at"] - 3 * HOUR_MS)
@@ -168,14 +147,14 @@ async def tell(jaeger: Jaeger, client: Any, url: str, ids: dict[str, str]) -> St
     ids["broken"] = client.xadd(STREAM, fields).decode()
     plain = samples.snapshot("global", cycle[0]["generated_at"] - 9 * HOUR_MS)
     ids["untraced"] = client.xadd(STREAM, {"snapshot": samples.to_json(plain)}).decode()
-    dead_id = until(lambda: client.xrange(DEAD))[0][0].decode()
+    dead_id = (await until(lambda: client.xrange(DEAD)))[0][0].decode()
     link = Link(url)
-    replayed = await Store(link, Settings.load(redis_url=url)).replay(dead_id)
+    replayed = await Store(link, settings_for(url)).replay(dead_id)
     await link.close()
     assert replayed
     ids["replayed"] = replayed
     for entry_id in ids.values():
-        until(lambda entry_id=entry_id: jaeger.search(messaging__message__id=entry_id))
+        await until(lambda entry_id=entry_id: jaeger.search(messaging__message__id=entry_id))
     return Story(jaeger, ids, cycle, dead_id, found_s)
 
 
