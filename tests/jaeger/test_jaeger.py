@@ -159,7 +159,10 @@ async def tell(jaeger: Jaeger, client: Any, url: str, ids: dict[str, str]) -> St
 
 
 def trace_of(story: Story, what: str) -> Trace:
-    (found,) = story.jaeger.search(messaging__message__id=story.ids[what])
+    # A dead letter's id, in its own stream, may be the same as an entry's.
+    (found,) = story.jaeger.search(
+        messaging__message__id=story.ids[what], messaging__destination__name=STREAM
+    )
     return found
 
 
