@@ -160,9 +160,12 @@ async def tell(jaeger: Jaeger, client: Any, url: str, ids: dict[str, str]) -> St
 
 def trace_of(story: Story, what: str) -> Trace:
     # A dead letter's id, in its own stream, may be the same as an entry's.
-    (found,) = story.jaeger.search(
-        messaging__message__id=story.ids[what], messaging__destination__name=STREAM
-    )
+    wanted = story.ids[what]
+    (found,) = [
+        trace
+        for trace in story.jaeger.search(messaging__message__id=wanted)
+        if tags(span(trace, PROCESS))["messaging.message.id"] == wanted
+    ]
     return found
 
 
