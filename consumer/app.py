@@ -24,9 +24,11 @@ from consumer.recovery import Recovery
 from consumer.settings import Settings, WrongSetting
 from consumer.store import Store
 from consumer.stream import subscribe
+from consumer.watch import Watch
 from otel.instruments import CONSUMER_SERVICE
 from otel.logs import LogWriter, configure
-from otel.setup import Tracing, tracing
+from otel.metrics import Counts, MetricWriter, observe
+from otel.setup import Metering, Tracing, metering, tracing
 from otel.spans import SpanWriter
 
 # A read blocks half a second at most; a claim follows the one before it within a second.
@@ -43,16 +45,26 @@ class Parts(NamedTuple):
     reading: Reading
     recovery: Recovery
     broker: PatientBroker
+    watch: Watch
     tracing: Tracing
+    metering: Metering
 
 
 def assemble(settings: Settings) -> Parts:
     link = Link(settings.redis_url)
     store = Store(link, settings)
-    traced = tracing(CONSUMER_SERVICE)
-    pipeline = Pipeline(store, settings, _watchers(settings, traced))
+    traced = tracing(CONSUMER_SERVICE, settings.consumer)
+    metered = metering(CONSUMER_SERVICE, settings.consumer, served=settings.http != "off")
+    pipeline = Pipeline(store, settings, _watchers(settings, traced, metered))
     reading = Reading(store.ensure_group)
     recovery = Recovery(store, pipeline, settings)
+    watch = Watch(store)
+    if metered.meter:
+        observe(
+            metered.meter,
+            watch.latest,
+            lambda: Counts(reading.resumed, recovery.trimmed, recovery.vanished),
+        )
     broker = PatientBroker(
         settings.redis_url,
         reading,
@@ -61,7 +73,7 @@ def assemble(settings: Settings) -> Parts:
         log_level=logging.DEBUG,
     )
     subscribe(broker, pipeline, settings)
-    return Parts(settings, link, store, pipeline, reading, recovery, broker, traced)
+    return Parts(settings, link, store, pipeline, reading, recovery, broker, watch, traced, metered)
 
 
 def build(settings: Settings) -> FastStream:
@@ -72,7 +84,9 @@ def build(settings: Settings) -> FastStream:
     async def start() -> None:
         configure(settings.log_level)
         if settings.http != "off":
-            server = HealthServer(http_app(lambda: wrong(parts), {}), settings.http)
+            page = parts.metering.page
+            routes = {"/metrics": page} if page else {}
+            server = HealthServer(http_app(lambda: wrong(parts), routes), settings.http)
             url = await server.start_beside()
             health.append(server)
             logger.info("health on %s/readyz", url)
@@ -84,6 +98,8 @@ def build(settings: Settings) -> FastStream:
 
     async def started() -> None:
         parts.recovery.start()
+        if parts.metering.meter:
+            parts.watch.start()
 
     async def leave() -> None:
         parts.pipeline.hurry()
@@ -91,8 +107,11 @@ def build(settings: Settings) -> FastStream:
         await parts.recovery.stop(settings.grace_s / 3)
 
     async def left() -> None:
+        await parts.watch.stop()
         await hand_back(parts.store)
-        await asyncio.to_thread(parts.tracing.shutdown)
+        await asyncio.gather(
+            asyncio.to_thread(parts.tracing.shutdown), asyncio.to_thread(parts.metering.shutdown)
+        )
         for server in health:
             await server.stop()
         await parts.link.close()
@@ -150,23 +169,29 @@ def wrong(parts: Parts) -> dict[str, str]:
     return {part: text for part, text in checks.items() if text}
 
 
-def _watchers(settings: Settings, traced: Tracing) -> Callable[[Batch], None]:
-    log = LogWriter(stream=settings.stream, group=settings.group)
-    if traced.provider is None or traced.processor is None:
-        return log
-    spans = SpanWriter(
-        traced.processor,
-        traced.sampler,
-        traced.provider.resource,
-        stream=settings.stream,
-        dead_stream=settings.dead_stream,
-        group=settings.group,
-        consumer=settings.consumer,
-    )
+def _watchers(settings: Settings, traced: Tracing, metered: Metering) -> Callable[[Batch], None]:
+    stream, group = settings.stream, settings.group
+    writers: list[Callable[[Batch], None]] = [LogWriter(stream=stream, group=group)]
+    if metered.meter:
+        writers.append(
+            MetricWriter(metered.meter, settings.shown_regions, stream=stream, group=group)
+        )
+    if traced.provider and traced.processor:
+        writers.append(
+            SpanWriter(
+                traced.processor,
+                traced.sampler,
+                traced.provider.resource,
+                stream=stream,
+                dead_stream=settings.dead_stream,
+                group=group,
+                consumer=settings.consumer,
+            )
+        )
 
     def watch(batch: Batch) -> None:
-        spans(batch)
-        log(batch)
+        for write in writers:
+            write(batch)
 
     return watch
 

@@ -37,3 +37,8 @@ def index(region: str) -> str:
 def live(region: str) -> str:
     """A cache others derive from the region's snapshots: deleted at each write."""
     return f"intelligence:snapshot:v1:{region}:live"
+
+
+def survey(stream: str, group: str) -> str:
+    """String: JSON, how the group stood a moment ago (survey.lua). TTL: seconds."""
+    return f"{stream}:survey:{group}"

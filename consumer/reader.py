@@ -39,6 +39,8 @@ class Reading:
         self._under_way = 0
         self.draining = False
         self.failures = 0
+        self.resumed = 0
+        """How often it went on after failures: the link's reconnects, as a reader sees them."""
         self.trouble = ""
         self.read_at = 0.0
         """time.monotonic() of the last read that the server answered."""
@@ -73,6 +75,7 @@ class Reading:
 
     def _succeeded(self) -> None:
         if self.failures:
+            self.resumed += 1
             logger.warning("reading again after %d failures", self.failures)
         self.failures, self.trouble = 0, ""
         self.read_at = time.monotonic()

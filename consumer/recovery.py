@@ -35,11 +35,14 @@ class Recovery:
         self._tasks: list[asyncio.Task[None]] = []
         self.alive_at = 0.0
         """time.monotonic() of the last round that the server answered."""
+        self.trimmed = 0
+        self.vanished = 0
+        """Pending entries that somebody deleted from the stream: those are lost."""
 
     def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(_forever(self.claim_all, self._claim_every_s)),
-            asyncio.create_task(_forever(self.housekeep, self._housekeep_every_s)),
+            asyncio.create_task(forever(self.claim_all, self._claim_every_s)),
+            asyncio.create_task(forever(self.housekeep, self._housekeep_every_s)),
         ]
 
     async def stop(self, timeout_s: float) -> None:
@@ -64,6 +67,7 @@ class Recovery:
             while True:
                 claimed = await self._store.claim(cursor, self._settings.batch)
                 self.alive_at = time.monotonic()
+                self.vanished += len(claimed.vanished)
                 _tell_of(claimed.vanished)
                 # 2: read once by whoever left it, and now by us.
                 entries = [Entry(identifier, fields, 2) for identifier, fields in claimed.entries]
@@ -97,6 +101,7 @@ class Recovery:
         if gone:
             logger.info("removed the names of dead consumers: %s", ", ".join(gone))
         trimmed = await self._store.trim()
+        self.trimmed += trimmed
         if trimmed:
             logger.info("trimmed %d acked entries past their retention", trimmed)
 
@@ -120,7 +125,8 @@ async def _finish(work: Awaitable[object]) -> None:
         raise
 
 
-async def _forever(work: Callable[[], Awaitable[object]], every_s: float) -> None:
+async def forever(work: Callable[[], Awaitable[object]], every_s: float) -> None:
+    """Do it again and again, whatever it raises; a trouble is told once."""
     said = ""
     while True:
         try:

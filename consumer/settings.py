@@ -104,6 +104,14 @@ class Settings(BaseSettings):
     def rules(self) -> Rules:
         return Rules(self.allowed, self.max_bytes)
 
+    @property
+    def shown_regions(self) -> tuple[str, ...]:
+        """Those that are counted and shown one by one: the allowed ones, in the usual order."""
+        if self.allowed is None:
+            return REGIONS
+        ours = [region for region in REGIONS if region in self.allowed]
+        return (*ours, *sorted(self.allowed.difference(REGIONS)))
+
     @classmethod
     def load(cls, **given: object) -> "Settings":
         """The settings of this process; what is given (not None) wins over the environment.

@@ -5,11 +5,14 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json, to_json
+
 from consumer import keys
 from consumer.decode import RegionEvent
 from consumer.link import Command, Link, RedisError, Reply, ResponseError, code_of
 from consumer.outcome import Outcome, Trouble
 from consumer.settings import Settings
+from consumer.survey import Survey, survey_of, uncertain
 
 DAY_S = 86_400
 
@@ -49,11 +52,17 @@ def _script(name: str) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, REPLAY = map(
-    _script, ("persist", "dead_letter", "claim", "take", "release", "sweep", "trim", "replay")
-)
+PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, REPLAY, SURVEY, COUNT = map(
+    _script,
+    (
+        "persist", "dead_letter", "claim", "take", "release", "sweep", "trim", "replay",
+        "survey", "count",
+    ),
+)  # fmt: skip
 # What a consumer needs; a replay is a person's doing.
-SCRIPTS = (PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM)
+SCRIPTS = (PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, SURVEY)
+# How many unread entries a survey counts one by one, where nothing else tells their number.
+COUNT_LIMIT = 50_000
 
 
 class Answer(NamedTuple):
@@ -168,6 +177,30 @@ class Store:
         while trimmed := await self._single(TRIM, 1, settings.stream, settings.retain_s * 1000):
             total += int(trimmed)
         return total
+
+    async def survey(self, ttl_ms: int = 0) -> tuple[Survey, int]:
+        """How the group stands, and the server's clock (ms). Of all that ask within `ttl_ms` one
+        looks, and the others are told what it saw; 0 looks afresh."""
+        settings = self._settings
+        regions = settings.shown_regions
+        cache = keys.survey(settings.stream, settings.group)
+        fresh, json, now_ms = await self._single(
+            SURVEY, 3 + len(regions), settings.stream, settings.dead_stream, cache,
+            *map(keys.index, regions), settings.group, ttl_ms,
+        )  # fmt: skip
+        if fresh and (last := uncertain(json)):
+            json = await self._counted(json, last)
+            if ttl_ms:
+                # Refused by a full server, it is counted again next time.
+                await self._link.call([("SET", cache, json, "PX", ttl_ms)])
+        return survey_of(json, regions), now_ms
+
+    async def _counted(self, json: bytes, last: str) -> bytes:
+        counted, everything = 0, 0
+        while not everything and counted < COUNT_LIMIT:
+            some, last, everything = await self._single(COUNT, 1, self._settings.stream, last)
+            counted += some
+        return to_json({**from_json(json), "counted": counted, "counted_all": bool(everything)})
 
     async def replay(self, dead_id: str) -> str | None:
         """Put a dead letter's event back on the stream, atomically; the new entry's id, or None

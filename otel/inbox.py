@@ -11,6 +11,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -37,10 +40,12 @@ class Seen(NamedTuple):
 
 
 class Inbox:
-    """A context manager: `url` is the endpoint to export to, `spans` what has come so far."""
+    """A context manager: `url` is the endpoint to export to, `spans` and `metrics` (requests as
+    they came) what has come so far."""
 
     def __init__(self) -> None:
         self.spans: list[Seen] = []
+        self.metrics: list[ExportMetricsServiceRequest] = []
         inbox = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,6 +55,8 @@ class Inbox:
                     body = gzip.decompress(body)
                 if self.path == "/v1/traces":
                     inbox.spans.extend(_spans(body))
+                if self.path == "/v1/metrics":
+                    inbox.metrics.append(ExportMetricsServiceRequest.FromString(body))
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")

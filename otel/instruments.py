@@ -1,4 +1,5 @@
-"""Every span and attribute name, once. docs/tracing.md explains them to the on-call engineer.
+"""Every span, attribute and metric name, once. docs/tracing.md and docs/metrics.md explain them
+to the on-call engineer.
 
 Names of OpenTelemetry's own follow its semantic conventions for messaging and databases; a test
 compares them with the conventions package. Names of ours begin with `region.`, `snapshot.` or
@@ -53,3 +54,31 @@ RETRY_EVENT = "retry"
 LINK_KIND = "region.link"
 
 REDIS = "redis"
+
+# Metrics. What one consumer did:
+EVENTS_METRIC = "region.events"
+TIME_IN_STREAM_METRIC = "region.time_in_stream"
+PROCESS_METRIC = "messaging.process.duration"
+BATCH_METRIC = "region.batch.size"
+RETRIES_METRIC = "region.retries"
+RECLAIMED_METRIC = "region.reclaimed"
+DEAD_LETTERS_METRIC = "region.dead_letters"
+NEW_WORDS_METRIC = "region.new_words"
+RECONNECTS_METRIC = "region.reconnects"
+TRIMMED_METRIC = "region.stream.trimmed"
+VANISHED_METRIC = "region.stream.vanished"
+# How the whole group stands, the same from every consumer:
+GROUP_METRIC = "region.group.present"
+LENGTH_METRIC = "region.stream.length"
+BACKLOG_METRIC = "region.backlog"
+OLDEST_METRIC = "region.oldest_unprocessed.age"
+PENDING_METRIC = "region.pending"
+DELIVERIES_METRIC = "region.delivery_count.highest"
+CONSUMERS_METRIC = "region.consumers"
+LOST_METRIC = "region.stream.lost"
+OPEN_LETTERS_METRIC = "region.dead_letters.open"
+OLDEST_LETTER_METRIC = "region.dead_letters.oldest.age"
+SNAPSHOT_AGE_METRIC = "region.snapshot.age"
+SNAPSHOT_PRESENT_METRIC = "region.snapshot.present"
+# Attributes of metrics alone
+WORD_PATH = "region.word.path"
