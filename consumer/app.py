@@ -21,6 +21,7 @@ from consumer.outcome import Batch
 from consumer.pipeline import Pipeline
 from consumer.reader import PatientBroker, Reading
 from consumer.recovery import Recovery
+from consumer.scribe import Scribe
 from consumer.settings import Settings, WrongSetting
 from consumer.store import Store
 from consumer.stream import subscribe
@@ -42,6 +43,7 @@ class Parts(NamedTuple):
     link: Link
     store: Store
     pipeline: Pipeline
+    scribe: Scribe
     reading: Reading
     recovery: Recovery
     broker: PatientBroker
@@ -55,7 +57,8 @@ def assemble(settings: Settings) -> Parts:
     store = Store(link, settings)
     traced = tracing(CONSUMER_SERVICE, settings.consumer)
     metered = metering(CONSUMER_SERVICE, settings.consumer, served=settings.http != "off")
-    pipeline = Pipeline(store, settings, _watchers(settings, traced, metered))
+    scribe = Scribe(link, settings)
+    pipeline = Pipeline(store, settings, _watchers(settings, scribe, traced, metered))
     reading = Reading(store.ensure_group)
     recovery = Recovery(store, pipeline, settings)
     watch = Watch(store)
@@ -73,7 +76,9 @@ def assemble(settings: Settings) -> Parts:
         log_level=logging.DEBUG,
     )
     subscribe(broker, pipeline, settings)
-    return Parts(settings, link, store, pipeline, reading, recovery, broker, watch, traced, metered)
+    return Parts(
+        settings, link, store, pipeline, scribe, reading, recovery, broker, watch, traced, metered
+    )
 
 
 def build(settings: Settings) -> FastStream:
@@ -109,6 +114,7 @@ def build(settings: Settings) -> FastStream:
     async def left() -> None:
         await parts.watch.stop()
         await hand_back(parts.store)
+        await parts.scribe.finish(settings.grace_s / 6)
         await asyncio.gather(
             asyncio.to_thread(parts.tracing.shutdown), asyncio.to_thread(parts.metering.shutdown)
         )
@@ -169,9 +175,11 @@ def wrong(parts: Parts) -> dict[str, str]:
     return {part: text for part, text in checks.items() if text}
 
 
-def _watchers(settings: Settings, traced: Tracing, metered: Metering) -> Callable[[Batch], None]:
+def _watchers(
+    settings: Settings, scribe: Scribe, traced: Tracing, metered: Metering
+) -> Callable[[Batch], None]:
     stream, group = settings.stream, settings.group
-    writers: list[Callable[[Batch], None]] = [LogWriter(stream=stream, group=group)]
+    writers: list[Callable[[Batch], None]] = [scribe, LogWriter(stream=stream, group=group)]
     if metered.meter:
         writers.append(
             MetricWriter(metered.meter, settings.shown_regions, stream=stream, group=group)

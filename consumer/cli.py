@@ -5,19 +5,24 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from redis.exceptions import RedisError
-from rich.console import Console
-from rich.markup import escape
 
+from consumer.commands.cycle import cycle
+from consumer.commands.dead import app as dead
+from consumer.commands.docs import docs
+from consumer.commands.doctor import doctor
+from consumer.commands.explain import explain
+from consumer.commands.status import status
+from consumer.commands.tail import tail
+from consumer.commands.terminal import AsJson, RedisUrl, err, fail, linked, out, run, say
 from consumer.events import REGIONS
 from consumer.latest import Newest, newest
-from consumer.link import Link
 from consumer.publish import Report, publish_files
 from consumer.settings import Settings, WrongSetting
-from consumer.tables import latest_table
+from consumer.tables import latest_table, table
 from producers.publisher import PublishFailed
 
 app = typer.Typer(
@@ -28,19 +33,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-out = Console()
-err = Console(stderr=True)
-
-RedisUrl = Annotated[
-    str | None,
-    typer.Option("--redis-url", help="Default: REDIS_URL, or redis://localhost:6379/0."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for scripts.")]
-
-
-def fail(message: str, status: int = 1) -> NoReturn:
-    _say(message)
-    raise typer.Exit(status)
 
 
 def _version(wanted: bool) -> None:
@@ -64,10 +56,11 @@ def demo() -> None:
 
     Example:  regions demo
     """
-    from consumer.demo import DemoFailed, run
+    from consumer.demo import DemoFailed
+    from consumer.demo import run as run_demo
 
     try:
-        run(out)
+        run_demo(out)
     except (DemoFailed, TimeoutError) as error:
         fail(f"the demo did not get through: {error}")
 
@@ -86,13 +79,22 @@ def publish(
     durable: Annotated[
         bool, typer.Option("--durable", help="Wait until they are on the server's disk.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait until all are settled, and say what became of each."),
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for that.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Publish snapshots: all of them, or with one invalid none.
 
+    Exit status 1 when one is invalid, or (with --wait) dead-lettered or not settled in time.
+
     Examples:
 
         regions publish cycle.ndjson
+
+        regions publish cycle.ndjson --wait --json
 
         make-snapshots | regions publish -
     """
@@ -106,15 +108,18 @@ def publish(
                 cycle=cycle,
                 keep_going=keep_going,
                 durable=durable,
+                wait_s=timeout if wait else 0,
             )
         )
     except PublishFailed as error:
         fail(f"{error} ({len(error.sent)} were sent before)" if error.sent else str(error))
     if as_json:
-        typer.echo(json.dumps(report._asdict()))
+        told = [receipt._asdict() for receipt in report.receipts]
+        typer.echo(json.dumps(report._asdict() | {"receipts": told}))
     else:
         _tell(report, settings.stream)
-    raise typer.Exit(1 if report.invalid else 0)
+    bad = report.invalid or not all(receipt.ok for receipt in report.receipts)
+    raise typer.Exit(1 if bad else 0)
 
 
 def _tell(report: Report, stream: str) -> None:
@@ -128,6 +133,12 @@ def _tell(report: Report, stream: str) -> None:
         err.print("nothing was sent; --keep-going sends the valid ones")
     else:
         err.print("nothing to send")
+    if report.receipts:
+        rows = table("region", "outcome", "entry", "")
+        for receipt in report.receipts:
+            outcome = receipt.outcome or "not settled in time"
+            rows.add_row(receipt.region or "?", outcome, receipt.entry_id, receipt.why)
+        out.print(rows)
 
 
 @app.command()
@@ -168,7 +179,7 @@ def latest(
     if unknown:
         known = ", ".join(sorted(settings.allowed or ()))
         fail(f"no such region: {', '.join(unknown)} (known: {known})", 2)
-    found = asyncio.run(_newest(settings.redis_url, wanted))
+    found = run(_newest(settings, wanted))
     if as_json:
         rows = [
             {
@@ -186,12 +197,18 @@ def latest(
     raise typer.Exit(0 if all(one.state == "ok" for one in found) else 1)
 
 
-async def _newest(url: str, wanted: list[str]) -> list[Newest]:
-    link = Link(url)
-    try:
+async def _newest(settings: Settings, wanted: list[str]) -> list[Newest]:
+    async with linked(settings) as link:
         return await newest(link, wanted)
-    finally:
-        await link.close()
+
+
+app.command()(status)
+app.command()(explain)
+app.command()(tail)
+app.command()(cycle)
+app.command()(doctor)
+app.command()(docs)
+app.add_typer(dead)
 
 
 def main() -> None:
@@ -199,17 +216,13 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except WrongSetting as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(2)
     except (RedisError, OSError) as error:
-        _say(str(error))
+        say(str(error))
         if not getattr(error, "filename", None):  # no file of theirs: it is the server
             err.print("Is the server running? Set REDIS_URL or --redis-url.", highlight=False)
         sys.exit(1)
-
-
-def _say(message: str) -> None:
-    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

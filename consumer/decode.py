@@ -89,6 +89,13 @@ def decode(entry: Entry, rules: Rules, now_ms: int) -> RegionEvent | Rejection:
     return Rejection(entry, origin, verdict)
 
 
+def payload(fields: Mapping[bytes, bytes]) -> bytes | None:
+    """The snapshot's bytes as the entry holds them; None when it has none."""
+    if SNAPSHOT in fields or FASTSTREAM_DATA not in fields:
+        return fields.get(SNAPSHOT)
+    return bytes(BinaryMessageFormatV1.parse(fields[FASTSTREAM_DATA])[0])
+
+
 def _origin(fields: Mapping[bytes, bytes]) -> Origin:
     if len(fields) == 1:
         return _NO_ORIGIN

@@ -42,3 +42,13 @@ def live(region: str) -> str:
 def survey(stream: str, group: str) -> str:
     """String: JSON, how the group stood a moment ago (survey.lua). TTL: seconds."""
     return f"{stream}:survey:{group}"
+
+
+def audit(dead_stream: str) -> str:
+    """Stream: what people did with dead letters (replay, edit, discard). No TTL."""
+    return f"{dead_stream}:audit"
+
+
+def patterns() -> tuple[str, ...]:
+    """Glob patterns of all keys that hold snapshots, for access rules."""
+    return ("dedup:snapshot:v1:*", "intelligence:snapshot*")

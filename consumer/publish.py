@@ -25,18 +25,21 @@ from otel.instruments import PRODUCER_SERVICE
 from otel.setup import tracing
 from producers.files import Unreadable, read
 from producers.publisher import InvalidSnapshots, RegionPublisher
+from producers.receipts import Receipt
 
 MOST_SHOWN = 20
 
 
 class Report(NamedTuple):
-    """What was done; `--json` prints it. invalid: how many; faults: one line each, at most 20."""
+    """What was done; `--json` prints it. invalid: how many; faults: one line each, at most 20;
+    receipts: with --wait, what became of each entry."""
 
     published: int
     invalid: int
     cycle: str
     faults: list[str]
     entry_ids: list[str]
+    receipts: list[Receipt]
 
 
 class _Source(NamedTuple):
@@ -53,6 +56,7 @@ async def publish_files(
     cycle: str | None,
     keep_going: bool,
     durable: bool,
+    wait_s: float = 0,
 ) -> Report:
     """Check everything first, then send; with keep_going send what is valid.
 
@@ -70,6 +74,7 @@ async def publish_files(
     )
     entry_ids: list[str] = []
     faults: list[str] = []
+    told: list[Receipt] = []
     invalid = 0
     try:
         with ExitStack() as stack:
@@ -80,11 +85,14 @@ async def publish_files(
                 faults += [fault] if invalid <= MOST_SHOWN else []
             if not invalid or keep_going:
                 async with publisher:
+                    since = await publisher.position() if wait_s else ""
                     for batch in _batches(sources, settings.transaction, bar):
                         entry_ids += await _publish_valid(publisher, batch, cycle)
+                    if wait_s:
+                        told = await publisher.receipts(entry_ids, since, wait_s)
     finally:
         traced.shutdown()
-    return Report(len(entry_ids), invalid, cycle, faults, entry_ids)
+    return Report(len(entry_ids), invalid, cycle, faults, entry_ids, told)
 
 
 async def _publish_valid(publisher: RegionPublisher, batch: list[bytes], cycle: str) -> list[str]:

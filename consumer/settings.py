@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(5, ge=3)
     retain_s: int = Field(86_400, ge=0)
     transaction: int = Field(500, ge=1)
+    jaeger_url: str = ""
     http: str = "127.0.0.1:0"
     grace_s: float = Field(15, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import FailFast, Field, GetCoreSchemaHandler, TypeAdapter
+from pydantic import FailFast, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict
 
@@ -35,6 +36,9 @@ class Words:
         if _any_word.get():
             return core_schema.str_schema()
         return core_schema.literal_schema(list(self.words))
+
+    def __get_pydantic_json_schema__(self, _: Any, __: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "examples": list(self.words)}
 
 
 def _words(spoken: str) -> Words:

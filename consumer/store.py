@@ -1,16 +1,15 @@
 """The scripts as methods, and the one place where the server's errors get our names."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
 from consumer import keys
 from consumer.decode import RegionEvent
-from consumer.link import Command, Link, RedisError, Reply, ResponseError, code_of
+from consumer.link import Link, RedisError, Reply, ResponseError, code_of
 from consumer.outcome import Outcome, Trouble
+from consumer.scripts import Script, load, run, script, single
 from consumer.settings import Settings
 from consumer.survey import Survey, survey_of, uncertain
 
@@ -42,24 +41,13 @@ _SERVER = frozenset(
 _FATAL = frozenset(["WRONGTYPE"])
 
 
-class Script(NamedTuple):
-    text: str
-    sha: str
-
-
-def _script(name: str) -> Script:
-    text = files("consumer").joinpath(f"{name}.lua").read_text()
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, REPLAY, SURVEY, COUNT = map(
-    _script,
+PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, SURVEY, COUNT = map(
+    script,
     (
-        "persist", "dead_letter", "claim", "take", "release", "sweep", "trim", "replay",
-        "survey", "count",
+        "persist", "dead_letter", "claim", "take", "release", "sweep", "trim", "survey", "count",
     ),
 )  # fmt: skip
-# What a consumer needs; a replay is a person's doing.
+# What a consumer needs all the time.
 SCRIPTS = (PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, SURVEY)
 # How many unread entries a survey counts one by one, where nothing else tells their number.
 COUNT_LIMIT = 50_000
@@ -90,10 +78,7 @@ class Store:
 
     async def load(self) -> None:
         """Connect and load the scripts, so that the first event finds a warm way."""
-        replies = await self._link.call([("SCRIPT", "LOAD", script.text) for script in SCRIPTS])
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise reply
+        await load(self._link, SCRIPTS)
 
     async def ensure_group(self) -> bool:
         """Create the group at 0, so that what was published before is read; True if it was new."""
@@ -186,7 +171,7 @@ class Store:
         cache = keys.survey(settings.stream, settings.group)
         fresh, json, now_ms = await self._single(
             SURVEY, 3 + len(regions), settings.stream, settings.dead_stream, cache,
-            *map(keys.index, regions), settings.group, ttl_ms,
+            *map(keys.index, regions), settings.group, ttl_ms, read_only=not ttl_ms,
         )  # fmt: skip
         if fresh and (last := uncertain(json)):
             json = await self._counted(json, last)
@@ -198,16 +183,11 @@ class Store:
     async def _counted(self, json: bytes, last: str) -> bytes:
         counted, everything = 0, 0
         while not everything and counted < COUNT_LIMIT:
-            some, last, everything = await self._single(COUNT, 1, self._settings.stream, last)
+            some, last, everything = await self._single(
+                COUNT, 1, self._settings.stream, last, read_only=True
+            )
             counted += some
         return to_json({**from_json(json), "counted": counted, "counted_all": bool(everything)})
-
-    async def replay(self, dead_id: str) -> str | None:
-        """Put a dead letter's event back on the stream, atomically; the new entry's id, or None
-        when there is no such letter."""
-        settings = self._settings
-        reply = await self._single(REPLAY, 2, settings.dead_stream, settings.stream, dead_id)
-        return None if reply is None else str(reply.decode())
 
     def _persist_args(self, event: RegionEvent) -> tuple[Any, ...]:
         region, snapshot_id, generated_at, trigger_reason, _ = event.facts
@@ -229,41 +209,22 @@ class Store:
             self._settings.dedup_window_s,
         )
 
-    async def _single(self, script: Script, *arguments: Any) -> Reply:
-        reply = (await self._evaluate(script, [arguments]))[0]
-        if isinstance(reply, ResponseError):
-            raise reply
-        return reply
+    async def _single(self, script: Script, *arguments: Any, read_only: bool = False) -> Reply:
+        return await single(self._link, script, *arguments, read_only=read_only)
 
     async def _run(self, script: Script, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:
-            replies = await self._evaluate(script, arguments)
+            replies = await run(self._link, script, arguments)
         except RedisError as error:
             return [translate(error)] * len(arguments)
         return [
             translate(reply) if isinstance(reply, ResponseError) else reply for reply in replies
         ]
 
-    async def _evaluate(self, script: Script, arguments: Sequence[tuple[Any, ...]]) -> list[Reply]:
-        """Run the script once for each; a server that forgot it is told again, in one more."""
-        commands: list[Command] = [("EVALSHA", script.sha, *args) for args in arguments]
-        replies = await self._link.call(commands)
-        missing = [i for i, reply in enumerate(replies) if _forgotten(reply)]
-        if missing:
-            load: Command = ("SCRIPT", "LOAD", script.text)
-            again = await self._link.call([load, *(commands[i] for i in missing)])
-            for index, reply in zip(missing, again[1:], strict=True):
-                replies[index] = reply
-        return replies
-
 
 def _entry(raw: Any) -> tuple[str, dict[bytes, bytes]]:
     identifier, flat = raw
     return identifier.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _forgotten(reply: Reply) -> bool:
-    return isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT"
 
 
 def translate(error: RedisError) -> Trouble:

@@ -77,7 +77,7 @@ def survey_of(json: bytes, regions: Sequence[str]) -> Survey:
         backlog_exact=exact,
         lost=_lost(said, group, backlog, exact),
         pending=group.get("pending", 0),
-        oldest_id=min(unsettled, key=_order, default=""),
+        oldest_id=min(unsettled, key=order, default=""),
         highest_deliveries=group.get("highest", 0),
         members=tuple(Member(*member) for member in group.get("members") or ()),
         dead=said["dead"],
@@ -123,7 +123,7 @@ def _lost(said: dict[str, Any], group: dict[str, Any], backlog: int, exact: bool
     if lag is not None:
         return max(lag - backlog, 0) if exact else 0
     deleted = said.get("deleted") or "0-0"
-    return int(_order(deleted) > _order(group["delivered"]))
+    return int(order(deleted) > order(group["delivered"]))
 
 
 def _lag(group: dict[str, Any]) -> int | None:
@@ -135,6 +135,6 @@ def _unread(said: dict[str, Any], group: dict[str, Any]) -> str:
     return str((group.get("unread") if group else said.get("first")) or "")
 
 
-def _order(entry_id: str) -> tuple[int, int]:
+def order(entry_id: str) -> tuple[int, int]:
     ms, _, sequence = entry_id.partition("-")
     return int(ms), int(sequence or 0)

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, overload
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -18,6 +18,7 @@ from redis.backoff import FullJitterBackoff
 from consumer.events import CYCLE, SNAPSHOT, TRACEPARENT, TRACESTATE, Facts, Fault, Rules, check
 from consumer.link import Command, Link, LinkError, LinkTimeout, Reply, ResponseError, code_of
 from otel import instruments as names
+from producers.receipts import Receipt, journal_end, receipts
 
 SnapshotLike = bytes | str | Mapping[str, Any]
 
@@ -96,17 +97,55 @@ class RegionPublisher:
     async def __aexit__(self, *_: object) -> None:
         await self._link.close()
 
+    @overload
     async def publish(
-        self, snapshots: Iterable[SnapshotLike], *, cycle: str | None = None
-    ) -> list[str]:
+        self, snapshots: Iterable[SnapshotLike], *, cycle: str | None = ...
+    ) -> list[str]: ...
+
+    @overload
+    async def publish(
+        self,
+        snapshots: Iterable[SnapshotLike],
+        *,
+        cycle: str | None = ...,
+        wait: Literal[True],
+        timeout_s: float = ...,
+    ) -> list[Receipt]: ...
+
+    async def publish(
+        self,
+        snapshots: Iterable[SnapshotLike],
+        *,
+        cycle: str | None = None,
+        wait: bool = False,
+        timeout_s: float = 30.0,
+    ) -> list[str] | list[Receipt]:
         """Validate all, then send them: one MULTI/EXEC, one round trip; returns the entry ids.
 
         snapshots: JSON as bytes or text (kept byte for byte), or mappings. cycle: a name for
         this run, the same on all its entries; made up when not given. More snapshots than one
         transaction holds go in several, in order.
 
+        wait: return a Receipt for each instead, when all are settled or timeout_s is over.
+
         Raises InvalidSnapshots (nothing was sent), PublishFailed (see its `sent`), NotDurable.
         """
+        if not wait:
+            return await self._publish(snapshots, cycle)
+        since = await self.position()
+        return await self.receipts(await self._publish(snapshots, cycle), since, timeout_s)
+
+    async def position(self) -> str:
+        """Where the journal ends now: ask before publishing what is to be waited for."""
+        return await journal_end(self._link, self._stream)
+
+    async def receipts(
+        self, entry_ids: Sequence[str], since: str, timeout_s: float = 30.0
+    ) -> list[Receipt]:
+        """What became of entries published after `since`; waits until all are settled."""
+        return await receipts(self._link, self._stream, entry_ids, since, timeout_s)
+
+    async def _publish(self, snapshots: Iterable[SnapshotLike], cycle: str | None) -> list[str]:
         checked = self._check(snapshots)
         if self._durable and checked:
             await self._must_confirm()
@@ -229,13 +268,18 @@ class RegionPublisher:
         known, persistence = await self._link.call(
             [("COMMAND", "INFO", "WAITAOF"), ("INFO", "persistence")]
         )
-        if isinstance(known, ResponseError) or not known or known[0] is None:
+        for refused in (known, persistence):
+            if isinstance(refused, ResponseError):
+                raise NotDurable(
+                    f"nothing was sent: the server will not tell what it can confirm: {refused}", []
+                )
+        if not known or known[0] is None:
             raise NotDurable(
                 "nothing was sent: this server has no WAITAOF (Redis 7.2, Valkey); "
                 "publish without durable=True, or with appendfsync always on the server",
                 [],
             )
-        if not isinstance(persistence, ResponseError) and b"aof_enabled:1" not in persistence:
+        if b"aof_enabled:1" not in persistence:
             raise NotDurable(
                 "nothing was sent: the server's append-only file is off (appendonly yes)", []
             )

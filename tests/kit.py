@@ -1,6 +1,8 @@
 """What the tests share: waiting for conditions, running consumers, looking at the server."""
 
 import asyncio
+import inspect
+import json
 import os
 import signal
 import subprocess
@@ -35,7 +37,7 @@ async def until(
     deadline = time.monotonic() + timeout_s
     while True:
         answer = condition()
-        if asyncio.iscoroutine(answer):
+        if inspect.isawaitable(answer):
             answer = await answer
         if answer:
             return answer
@@ -173,3 +175,24 @@ class ConsumerProcess:
             self.process.kill()
             self.process.wait()
         self.log.unlink(missing_ok=True)
+
+
+REGIONS_COMMAND = str(Path(sys.executable).parent / "regions")
+
+
+def regions(*arguments: str, given: bytes = b"", **environment: str) -> Any:
+    """`regions` as a script runs it; 80 columns, no colour."""
+    return subprocess.run(
+        [REGIONS_COMMAND, *arguments],
+        input=given,
+        capture_output=True,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "80", **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+def said(done: Any) -> Any:
+    """What a command printed as JSON."""
+    assert "Traceback" not in done.stderr.decode(), done.stderr.decode()
+    return json.loads(done.stdout)

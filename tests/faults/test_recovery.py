@@ -247,5 +247,11 @@ def test_the_scripts_are_where_the_package_is() -> None:
         "release",
         "sweep",
         "trim",
+        "survey",
+        "count",
         "replay",
+        "discard",
+        "restore",
+        "letters",
+        "find",
     }

@@ -1,8 +1,6 @@
 """`regions` as a person or a script uses it."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,7 @@ import redis
 from bench.servers import free_port
 from consumer.events import REGIONS
 from producers import samples
-from tests.kit import STREAM, MakeRoad
-
-REGIONS_COMMAND = str(Path(sys.executable).parent / "regions")
-
-
-def regions(*arguments: str, given: bytes = b"", **environment: str) -> Any:
-    import os
-
-    return subprocess.run(
-        [REGIONS_COMMAND, *arguments],
-        input=given,
-        capture_output=True,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "80", **environment},
-        timeout=60,
-        check=False,
-    )
+from tests.kit import STREAM, MakeRoad, regions
 
 
 def ndjson(documents: list[dict[str, Any]]) -> bytes:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench.servers import Server, free_port
+from consumer.letters import Letters
 from consumer.link import Link
-from consumer.store import Store
 from otel.instruments import CONSUMER_SERVICE, PRODUCER_SERVICE
 from otel.setup import tracing
 from producers import samples
@@ -149,9 +149,9 @@ async def tell(jaeger: Jaeger, client: Any, url: str, ids: dict[str, str]) -> St
     ids["untraced"] = client.xadd(STREAM, {"snapshot": samples.to_json(plain)}).decode()
     dead_id = (await until(lambda: client.xrange(DEAD)))[0][0].decode()
     link = Link(url)
-    replayed = await Store(link, settings_for(url)).replay(dead_id)
+    (replayed,) = await Letters(link, settings_for(url)).replay([dead_id])
     await link.close()
-    assert replayed
+    assert isinstance(replayed, str)
     ids["replayed"] = replayed
     for entry_id in ids.values():
         await until(lambda entry_id=entry_id: jaeger.search(messaging__message__id=entry_id))

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from bench.servers import Server
 from consumer import keys
 from consumer.decode import Entry, RegionEvent, decode
+from consumer.letters import Letters
 from consumer.link import Link
 from consumer.outcome import Outcome, Settled
 from consumer.pipeline import Pipeline
@@ -59,6 +60,9 @@ class Machine(RuleBasedStateMachine):
 
     def store(self, name: str) -> Store:
         return Store(self.link, self.settings_of(name))
+
+    def letters(self) -> Letters:
+        return Letters(self.link, self.settings_of("a"))
 
     def pipeline(self, name: str) -> Pipeline:
         return Pipeline(self.store(name), self.settings_of(name), lambda _: None)
@@ -192,8 +196,8 @@ class Machine(RuleBasedStateMachine):
         if ids:
             chosen = data.draw(st.sampled_from(ids))
             length = self.client.xlen(DEAD)
-            assert self.run(self.store("a").replay(chosen))
-            assert self.run(self.store("a").replay(chosen)) is None, "once"
+            assert all(self.run(self.letters().replay([chosen])))
+            assert self.run(self.letters().replay([chosen])) == [""], "once"
             assert self.client.xlen(DEAD) == length - 1
 
     # What must hold in the end

@@ -1,0 +1,53 @@
+"""Finding what was said of an event: in the stream, in the journal."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from consumer.journal import Row, journal_of, rows_of
+from consumer.link import Link
+from consumer.scripts import script, single
+from consumer.settings import Settings
+
+FIND = script("find")
+PAGE = 200
+
+
+async def entries_with(
+    link: Link, settings: Settings, text: str, *, field: str = "", since_ms: int = 0
+) -> list[str]:
+    """Ids of the stream's entries that hold a text, or whose field is that text."""
+    found: list[str] = []
+    start = f"{max(since_ms, 0)}-0"
+    while start:
+        ids, following = await single(
+            link, FIND, 1, settings.stream, start, field, text, read_only=True
+        )
+        found += [i.decode() for i in ids]
+        start = following.decode()
+    return found
+
+
+async def entry(link: Link, stream: str, entry_id: str) -> dict[bytes, bytes] | None:
+    rows = await link.one("XRANGE", stream, entry_id, entry_id)
+    return pairs(rows[0][1]) if rows else None
+
+
+async def journal(
+    link: Link, settings: Settings, wanted: Callable[[Row], bool], since_ms: int = 0
+) -> AsyncIterator[Row]:
+    """What became of deliveries, oldest first, as far as the journal reaches."""
+    name, start = journal_of(settings.stream), f"{max(since_ms, 0)}-0"
+    while page := await link.one("XRANGE", name, start, "+", "COUNT", PAGE):
+        for _, flat in page:
+            for row in rows_of(pairs(flat)):
+                if wanted(row):
+                    yield row
+        start = f"({page[-1][0].decode()}"
+
+
+def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def named(flat: list[Any]) -> dict[str, Any]:
+    return {k.decode(): v for k, v in zip(flat[::2], flat[1::2], strict=True)}

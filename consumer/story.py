@@ -1,0 +1,304 @@
+"""`regions explain`: one event's story, from everything that still knows of it, in order."""
+
+import re
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+from consumer import keys
+from consumer.attempt import attempt
+from consumer.decode import Entry, Origin, decode
+from consumer.events import DAY_MS
+from consumer.journal import Row
+from consumer.letters import Letter, Letters
+from consumer.link import Link
+from consumer.lookup import entries_with, entry, journal, named
+from consumer.settings import Settings
+from consumer.survey import ms_of, order
+
+ENTRY_ID = re.compile(r"^\d+-\d+$")
+
+
+class Step(NamedTuple):
+    """at_ms: 0 for what is so now, without a time of its own."""
+
+    at_ms: int
+    what: str
+    said: str
+
+
+class Story(NamedTuple):
+    """steps in order of time; keys: what holds it now, (name, TTL in s, -1 for none)."""
+
+    region: str
+    snapshot_id: str
+    entry_ids: list[str]
+    steps: list[Step]
+    keys: list[tuple[str, int]]
+    trace_ids: list[str]
+
+
+class Facts:
+    """What is gathered while ids lead to further ids."""
+
+    def __init__(self) -> None:
+        self.letter_id = ""
+        self.region = ""
+        self.snapshot_id = ""
+        self.entries: dict[str, dict[bytes, bytes] | None] = {}
+        self.letters: dict[str, Letter] = {}
+        self.audit: list[dict[str, str]] = []
+        self.rows: list[Row] = []
+
+
+async def explain(link: Link, settings: Settings, what: str) -> Story | None:
+    """The story of a snapshot id, an entry id, a dead letter's id, or a region's last event;
+    None when nothing knows of it."""
+    facts = Facts()
+    if what in settings.shown_regions or await link.one("EXISTS", keys.index(what)):
+        what = await _last_of(link, settings, what)
+        if not what:
+            return None
+    if ENTRY_ID.match(what):
+        # An entry and a dead letter may have the same id: ids are unique in one stream alone.
+        facts.entries[what] = await entry(link, settings.stream, what)
+        facts.letter_id = "" if facts.entries[what] else what
+    else:
+        facts.snapshot_id = what
+    await _gather(link, settings, facts)
+    holding = await _keys(link, settings, facts)
+    if not (facts.letters or facts.audit or facts.rows or holding or any(facts.entries.values())):
+        return None
+    steps = [
+        *_published(facts, settings), *_delivered(facts), *await _now(link, settings, facts),
+        *_buried(facts), *_audited(facts), *await _standing(link, facts, holding),
+    ]  # fmt: skip
+    steps.sort(key=lambda step: step.at_ms or 1 << 62)
+    return Story(
+        facts.region,
+        facts.snapshot_id,
+        sorted(facts.entries.keys() - _letters_alone(facts), key=order),
+        steps,
+        holding,
+        _traces(facts, settings),
+    )
+
+
+def _letters_alone(facts: Facts) -> set[str]:
+    """What was asked for is a dead letter's id and no entry's."""
+    told = {row.entry_id for row in facts.rows}
+    return {facts.letter_id} - told if facts.letters or facts.audit else set()
+
+
+def _traces(facts: Facts, settings: Settings) -> list[str]:
+    """Of each entry its trace; an entry that is gone may still stand in the journal."""
+    parents = {row.entry_id: row.traceparent for row in facts.rows}
+    for entry_id, fields in facts.entries.items():
+        if fields is not None:
+            parents[entry_id] = fields.get(b"traceparent", b"").decode("ascii", "replace")
+    made = [
+        attempt(settings.stream, settings.group, Entry(entry_id, {}), Origin(parent)).trace_id
+        for entry_id, parent in sorted(parents.items(), key=lambda pair: order(pair[0]))
+    ]
+    return [f"{trace_id:032x}" for trace_id in dict.fromkeys(made)]
+
+
+async def _last_of(link: Link, settings: Settings, region: str) -> str:
+    """The last event of a region: as the journal tells, else the one that stands as latest."""
+    last = ""
+    async for row in journal(link, settings, lambda row: row.region == region):
+        last = row.entry_id
+    if last:
+        return last
+    standing = await link.one("GET", keys.latest(region))
+    return standing.decode() if standing else ""
+
+
+async def _gather(link: Link, settings: Settings, facts: Facts) -> None:
+    """Follow the ids: letter → entry → snapshot → other entries of it, and replays both ways."""
+    letters = Letters(link, settings)
+    audit = await letters.audit()
+    known = -1
+    while known != (known := len(facts.entries) + len(facts.letters) + bool(facts.snapshot_id)):
+        for entry_id in facts.entries:
+            fields = facts.entries[entry_id] or await entry(link, settings.stream, entry_id)
+            facts.entries[entry_id] = fields
+            _learn(facts, settings, entry_id)
+        async for letter in letters.scan(lambda one: _concerns(one, facts)):
+            facts.letters[letter.id] = letter
+            facts.entries.setdefault(letter.get("source_id"), None)
+            facts.snapshot_id = facts.snapshot_id or letter.get("snapshot_id")
+            facts.region = facts.region or letter.get("region")
+        for note in audit:
+            entries = {note.get("source_id"), note.get("entry_id")} & facts.entries.keys()
+            dead = note["dead_id"] == facts.letter_id or note["dead_id"] in facts.letters
+            if (entries or dead) and note not in facts.audit:
+                facts.audit.append(note)
+                for name in ("source_id", "entry_id"):
+                    if note.get(name):
+                        facts.entries.setdefault(note[name], None)
+        if facts.snapshot_id:
+            for entry_id in await entries_with(
+                link, settings, facts.snapshot_id, since_ms=await _earliest(link, facts.snapshot_id)
+            ):
+                facts.entries.setdefault(entry_id, None)
+    first = min((ms_of(i) for i in facts.entries), default=0)
+    async for row in journal(link, settings, lambda row: row.entry_id in facts.entries, first):
+        facts.rows.append(row)
+        facts.region = facts.region or row.region
+        facts.snapshot_id = facts.snapshot_id or row.snapshot_id
+
+
+def _learn(facts: Facts, settings: Settings, entry_id: str) -> None:
+    fields = facts.entries[entry_id]
+    if fields is None:
+        return
+    event = decode(Entry(entry_id, fields), settings.rules, ms_of(entry_id))
+    facts.region = facts.region or event.region
+    facts.snapshot_id = facts.snapshot_id or event.snapshot_id
+
+
+async def _earliest(link: Link, snapshot_id: str) -> int:
+    """It cannot have been published more than a day before it was computed."""
+    raw = await link.one("GET", keys.by_id(snapshot_id))
+    return int(from_json(raw)["generated_at"]) - DAY_MS if raw else 0
+
+
+def _concerns(letter: Letter, facts: Facts) -> bool:
+    return (
+        letter.id == facts.letter_id
+        or letter.get("source_id") in facts.entries
+        or bool(facts.snapshot_id and letter.get("snapshot_id") == facts.snapshot_id)
+    )
+
+
+def _published(facts: Facts, settings: Settings) -> list[Step]:
+    steps = []
+    for entry_id, fields in facts.entries.items():
+        if fields is None:
+            continue
+        event = decode(Entry(entry_id, fields), settings.rules, ms_of(entry_id))
+        parts = [f"entry {entry_id}"]
+        if event.origin.cycle:
+            parts.append(f"cycle {event.origin.cycle}")
+        if again := fields.get(b"replay_of"):
+            parts.append(f"a replay of dead letter {again.decode('ascii', 'replace')}")
+        steps.append(Step(ms_of(entry_id), "published", ", ".join(parts)))
+    return steps
+
+
+def _delivered(facts: Facts) -> list[Step]:
+    steps = []
+    for row in facts.rows:
+        said = f"entry {row.entry_id}, delivery {row.deliveries} to {row.consumer}"
+        if row.outcome == "duplicate":
+            said += f"; its bucket is held by {row.other}"
+        elif row.outcome == "superseded":
+            said += f"; {row.other} is newer"
+        elif row.outcome == "dead_lettered":
+            said += f"; dead letter {row.other}, {row.why}"
+        elif row.why:
+            said += f"; {row.why}"
+        steps.append(Step(row.at_ms, row.outcome, said))
+    return steps
+
+
+async def _now(link: Link, settings: Settings, facts: Facts) -> list[Step]:
+    """Entries that are in the stream and not settled: who holds them, or that nobody does."""
+    groups = {}
+    if facts.entries and await link.one("EXISTS", settings.stream):
+        rows = await link.one("XINFO", "GROUPS", settings.stream)
+        groups = {named(row)["name"].decode(): named(row) for row in rows}
+    steps = []
+    for entry_id, fields in facts.entries.items():
+        group = groups.get(settings.group)
+        if fields is None:
+            continue
+        if group is None or order(group["last-delivered-id"].decode()) < order(entry_id):
+            steps.append(Step(0, "waiting", f"entry {entry_id}: nobody has read it yet"))
+            continue
+        held = await link.one("XPENDING", settings.stream, settings.group, entry_id, entry_id, 1)
+        for _, consumer, idle_ms, deliveries in held:
+            holder = f"held by {consumer.decode()} for {idle_ms / 1000:.1f} s"
+            said = f"entry {entry_id}: delivery {deliveries}, {holder}"
+            steps.append(Step(0, "pending", said))
+    return steps
+
+
+def _buried(facts: Facts) -> list[Step]:
+    return [
+        Step(
+            letter.failed_ms, "dead letter",
+            f"{letter.id}: {letter.get('reason')}, {letter.get('error_message')} (open)",
+        )
+        for letter in facts.letters.values()
+    ]  # fmt: skip
+
+
+def _audited(facts: Facts) -> list[Step]:
+    steps = []
+    for note in facts.audit:
+        said = f"dead letter {note['dead_id']} by {note['by']}"
+        if note.get("entry_id"):
+            said += f", as entry {note['entry_id']}"
+        done = {"replay": "replayed", "edit": "mended and replayed", "discard": "discarded"}
+        steps.append(Step(int(note["at"]), done.get(note["action"], note["action"]), said))
+    return steps
+
+
+async def _keys(link: Link, settings: Settings, facts: Facts) -> list[tuple[str, int]]:
+    """The keys that hold this snapshot now, with their TTL."""
+    if not facts.snapshot_id:
+        return []
+    raw = await link.one("GET", keys.by_id(facts.snapshot_id))
+    if not raw:
+        return []
+    document = from_json(raw)
+    region, at = document["region_id"], document["generated_at"]
+    facts.region = facts.region or region
+    dedup = keys.dedup(region, document["meta"]["trigger_reason"], at)
+    names = [keys.by_id(facts.snapshot_id), keys.snapshot(region, at), keys.latest(region), dedup]
+    values = await link.call([("GET", name) for name in names])
+    mine = facts.snapshot_id.encode()
+    holding = [
+        name
+        for name, value in zip(names, values, strict=True)
+        if value == mine or (isinstance(value, bytes) and value == raw)
+    ]
+    ttls = await link.call([("TTL", name) for name in holding])
+    found = list(zip(holding, ttls, strict=True))
+    if await link.one("ZSCORE", keys.index(region), facts.snapshot_id) is not None:
+        found.append((keys.index(region), -1))
+    return found
+
+
+async def _standing(link: Link, facts: Facts, holding: list[tuple[str, int]]) -> list[Step]:
+    """What is so now: persisted or not, and what came after it."""
+    if not facts.snapshot_id:
+        return []
+    if not holding:
+        rival = "" if any(row.final for row in facts.rows) else await _rival(link, facts)
+        return [Step(0, "now", f"not persisted{rival}")]
+    newest = await link.one("GET", keys.latest(facts.region))
+    if newest == facts.snapshot_id.encode():
+        return [Step(0, "now", f"persisted, and the newest of {facts.region}")]
+    return [
+        Step(0, "now", f"persisted; the newest of {facts.region} is {(newest or b'?').decode()}")
+    ]
+
+
+async def _rival(link: Link, facts: Facts) -> str:
+    """Of an event that the journal does not know: who has its bucket?"""
+    for fields in facts.entries.values():
+        raw: Any = (fields or {}).get(b"snapshot")
+        if not raw:
+            continue
+        document = from_json(raw)
+        at, trigger = document["generated_at"], document["meta"]["trigger_reason"]
+        bucket = at // keys.BUCKET_MS
+        low, high = bucket * keys.BUCKET_MS, (bucket + 1) * keys.BUCKET_MS - 1
+        for member in await link.one("ZRANGEBYSCORE", keys.index(facts.region), low, high):
+            other = await link.one("GET", keys.by_id(member.decode()))
+            if other and from_json(other)["meta"]["trigger_reason"] == trigger:
+                return f": {member.decode()} has its bucket"
+    return ""
