@@ -210,3 +210,8 @@ def _evidence(region: str, number: int, now: int, rng: random.Random) -> dict[st
         "theater": "",
         "corridor": place,
     }
+
+
+if __name__ == "__main__":  # a cycle as NDJSON: python -m producers.samples | regions publish -
+    for document in cycle():
+        print(to_json(document).decode())

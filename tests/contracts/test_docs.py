@@ -149,40 +149,6 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_compose_says_what_the_code_is() -> None:
-    """No Docker here: the file is checked against the commands and settings themselves."""
-    compose = yaml.safe_load((TOP / "compose.yaml").read_text())
-    services = compose["services"]
-    assert {"valkey", "jaeger", "consumer"} <= set(services)
-    consumer = services["consumer"]
-    known = {f"REGIONS_{name.upper()}" for name in Settings.model_fields} | {"REDIS_URL"}
-    for name in consumer["environment"]:
-        assert name in known or name.startswith("OTEL_"), name
-    given = {
-        n.removeprefix("REGIONS_").lower(): v
-        for n, v in consumer["environment"].items()
-        if n in known
-    }
-    settings = Settings.load(**given)
-    assert settings.http in consumer["healthcheck"]["test"][-1].replace("127.0.0.1", "0.0.0.0")
-    assert int(consumer["stop_grace_period"].rstrip("s")) > settings.grace_s
-    assert "container_name" not in consumer, "it scales"
-    assert "ports" not in consumer, "it scales"
-    assert consumer["depends_on"]["valkey"]["condition"] == "service_healthy"
-    help_text = subprocess.run(
-        [Path(sys.executable).parent / consumer["command"][0], consumer["command"][1], "--help"],
-        capture_output=True, check=True,
-    ).stdout  # fmt: skip
-    assert b"Run a consumer" in help_text
-    valkey = services["valkey"]
-    assert valkey["command"][valkey["command"].index("--appendonly") + 1] == "yes"
-    assert any(volume.startswith("valkey:") for volume in valkey["volumes"])
-    assert "valkey" in compose["volumes"]
-    assert all(
-        ":" in s["image"] and "latest" not in s["image"] for s in services.values() if "image" in s
-    )
-
-
 def test_the_dockerfile_copies_what_there_is() -> None:
     text = (TOP / "Dockerfile").read_text()
     for line in re.findall(r"^COPY (?!--)(.*)", text, re.M):
