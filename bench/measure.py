@@ -15,7 +15,7 @@ import psutil
 import redis
 
 from bench.proxy import long_link
-from bench.servers import Server
+from bench.servers import Server, free_port
 from bench.work import DEAD, GROUP, NOW_MS, STREAM, Work, settled
 from consumer.events import REGIONS
 from consumer.latest import newest
@@ -34,8 +34,12 @@ Say = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def sink() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdout=subprocess.PIPE)
+def sink(mode: str = "ok") -> Iterator[str]:
+    """A collector's endpoint; mode: as in bench.sink, or `down` (nobody listens)."""
+    if mode == "down":
+        yield f"http://127.0.0.1:{free_port()}"
+        return
+    process = subprocess.Popen([sys.executable, "-m", "bench.sink", mode], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().decode().strip()}"
@@ -69,6 +73,18 @@ def throughput(client: redis.Redis, url: str, count: int, rounds: int, say: Say)
                 say(f"round {number + 1} of {rounds}: {name}")
                 rows[name].append(_one(client, url, name, count, collector))
     return {name: _summary(found) for name, found in rows.items()}
+
+
+def failing(client: redis.Redis, url: str, count: int, rounds: int, say: Say) -> dict[str, Any]:
+    """Every region traced, metrics too, with a collector that fails in each way, interleaved."""
+    modes = ["ok", "slow", "down", "refusing"]
+    rows: dict[str, list[dict[str, float]]] = {mode: [] for mode in modes}
+    for number in range(rounds):
+        for mode in modes:
+            say(f"round {number + 1} of {rounds}: a collector that is {mode}")
+            with sink(mode) as collector:
+                rows[mode].append(_one(client, url, "every region traced", count, collector))
+    return {mode: _summary(found) for mode, found in rows.items()}
 
 
 def _one(client: redis.Redis, url: str, name: str, count: int, collector: str) -> dict[str, float]:

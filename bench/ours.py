@@ -1,7 +1,7 @@
 """Ours, as a process of its own, timed the same way: python -m bench.ours URL COUNT.
 
-The real app (FastStream, settings from the environment, telemetry from the standard variables),
-run until the last event is settled. Prints one JSON line.
+The real app (FastStream, settings from the environment, telemetry from the standard variables,
+metrics served as they are by default), run until the last event is settled. Prints one JSON line.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from consumer.settings import Settings
 
 
 async def run(url: str, last: str) -> dict[str, float]:
-    app = build(Settings.load(redis_url=url, http="off", log_level="WARNING"))
+    app = build(Settings.load(redis_url=url, log_level="WARNING"))
     link = Link(url)
     await link.one("PING")
     before = time.process_time()

@@ -27,6 +27,7 @@ def write(figures: dict[str, Any], command: str) -> None:
     parts = [
         _head(figures, command),
         _throughput(figures["throughput"]),
+        _failing(figures["failing"]),
         _round_trips(figures["round_trips"]),
         _scaling(figures["scaling"]),
         _latency(figures["latency"]),
@@ -176,6 +177,26 @@ def _growth(table: dict[str, dict[str, float]]) -> str:
 
 def _range(row: dict[str, float]) -> str:
     return f" ({row['low']:,.0f}–{row['high']:,.0f})"
+
+
+def _failing(rows: dict[str, dict[str, float]]) -> str:
+    well = rows["ok"]["rate"]
+    lines = [
+        "## Telemetry that fails",
+        "",
+        "Every region traced and metrics exported, to a collector that is well, that never answers, that is not there, that",
+        "answers 503. Nothing was lost in any of them.",
+        "",
+        "| collector | events/s | range | of a healthy one's | target | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for mode, row in rows.items():
+        share = row["rate"] / well
+        lines.append(
+            f"| {mode} | {row['rate']:,.0f} | {row['low']:,.0f}–{row['high']:,.0f} "
+            f"| {share:.2f} | ≥ 0.95 | {_target(share >= 0.95)} |"
+        )
+    return "\n".join(lines)
 
 
 def _rest(figures: dict[str, Any]) -> str:

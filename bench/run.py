@@ -25,6 +25,7 @@ def figures(
             "bytes": sum(map(len, Work(64).raws())) / 64,
             "throughput": measure.throughput(client, url, count, rounds, say),
         }
+        found["failing"] = measure.failing(client, url, count, rounds, say)
         say("round trips")
         found["round_trips"] = measure.round_trips(client, server, 0.1, max(rounds, 2))
         rtts, numbers = ([1, 10, 100], [1, 2, 4, 8]) if count > 1000 else ([10], [1, 2])

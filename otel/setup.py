@@ -6,6 +6,7 @@ its own with a bounded queue: a collector that is slow or down costs telemetry, 
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from otel.instruments import SCOPE
 
 QUEUE_SIZE = 32_768
 SAY_EVERY_S = 60.0
+LEAVE_S = 5.0
 
 
 class Tracing(NamedTuple):
@@ -41,9 +43,9 @@ class Tracing(NamedTuple):
         return self.provider.sampler
 
     def shutdown(self) -> None:
-        """Send what is queued, then stop; a dead collector ends it within its own timeout."""
+        """Send what is queued, then stop; a collector that does not answer is not waited for."""
         if self.provider is not None:
-            self.provider.shutdown()
+            _bounded(self.provider.shutdown)
 
 
 class Metering(NamedTuple):
@@ -57,7 +59,7 @@ class Metering(NamedTuple):
     def shutdown(self) -> None:
         """Export a last time, then stop."""
         if self.provider is not None:
-            self.provider.shutdown()
+            _bounded(self.provider.shutdown)
 
 
 def tracing(service: str, instance: str = "") -> Tracing:
@@ -65,7 +67,7 @@ def tracing(service: str, instance: str = "") -> Tracing:
     if _disabled():
         return Tracing(None, None)
     calm_exporter_logs()
-    provider = TracerProvider(resource=_resource(service, instance))
+    provider = TracerProvider(resource=_resource(service, instance), shutdown_on_exit=False)
     if not _exported("TRACES"):
         return Tracing(provider, None)
     queue = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or QUEUE_SIZE)
@@ -87,9 +89,16 @@ def metering(service: str, instance: str, *, served: bool) -> Metering:
     if not readers:
         return Metering(None, None, None)
     calm_exporter_logs()
-    provider = MeterProvider(readers, _resource(service, instance))
+    provider = MeterProvider(readers, _resource(service, instance), shutdown_on_exit=False)
     page = (lambda: (generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4)) if served else None
     return Metering(provider, provider.get_meter(SCOPE), page)
+
+
+def _bounded(work: Callable[[], None]) -> None:
+    """A process that is told to leave has so long for its telemetry, and no longer."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(LEAVE_S)
 
 
 def _disabled() -> bool:

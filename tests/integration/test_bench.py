@@ -26,6 +26,7 @@ def test_every_benchmark_runs() -> None:
         "growth",
         "recovery",
         "publishing",
+        "failing",
         "profile",
     ):
         assert found[part], part
