@@ -9,7 +9,7 @@ BIN := .venv/bin
 SERVER ?= valkey
 ARGS ?=
 
-.PHONY: setup demo test test-jaeger check lock clean chaos fuzz bench
+.PHONY: setup demo test test-jaeger check lock docs clean chaos fuzz bench
 
 setup: .venv/.done
 
@@ -43,6 +43,12 @@ lock: setup
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
 	    --no-header --no-annotate --output-file requirements.lock pyproject.toml
+
+# The pages that are generated; a test compares them.
+docs: setup
+	@$(BIN)/regions docs asyncapi -o docs/asyncapi.json
+	@$(BIN)/regions docs schema -o docs/snapshot.schema.json
+	@$(BIN)/regions docs cli -o docs/cli.md
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build *.egg-info

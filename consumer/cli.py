@@ -28,6 +28,7 @@ from producers.publisher import PublishFailed
 app = typer.Typer(
     name="regions",
     help="Regional snapshots as events: publish them, persist them once, see what became of each.",
+    epilog="Exit status: 0 done, 1 something is wrong (it says what), 2 wrong use or setting.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",

@@ -3,7 +3,7 @@
 --
 -- KEYS: stream   ARGV: after this id
 local count, last, bytes = 0, ARGV[1], 0
-while count < 4096 and bytes < 16777216 do
+while count < 4096 and bytes < 4194304 do
   local found = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 64)
   for _, entry in ipairs(found) do
     for _, part in ipairs(entry[2]) do

@@ -60,7 +60,15 @@ class HealthServer(uvicorn.Server):
         host, _, port = address.rpartition(":")
         super().__init__(
             uvicorn.Config(
-                app, host=host, port=int(port), log_config=None, access_log=False, lifespan="off"
+                app,
+                host=host,
+                port=int(port),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                http="h11",
+                ws="none",
+                interface="asgi3",
             )
         )
         self._task: asyncio.Task[None] | None = None

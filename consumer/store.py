@@ -11,7 +11,7 @@ from consumer.link import Link, RedisError, Reply, ResponseError, code_of
 from consumer.outcome import Outcome, Trouble
 from consumer.scripts import Script, load, run, script, single
 from consumer.settings import Settings
-from consumer.survey import Survey, survey_of, uncertain
+from consumer.survey import Survey, credible, survey_of, uncertain
 
 DAY_S = 86_400
 
@@ -49,8 +49,9 @@ PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, SURVEY, COUNT = map(
 )  # fmt: skip
 # What a consumer needs all the time.
 SCRIPTS = (PERSIST, DEAD_LETTER, CLAIM, TAKE, RELEASE, SWEEP, TRIM, SURVEY)
-# How many unread entries a survey counts one by one, where nothing else tells their number.
-COUNT_LIMIT = 50_000
+# How many unread entries a survey counts one by one where nothing else tells their number; where
+# Redis' word can be true, one step: few unread entries are counted, many are believed.
+COUNT_LIMIT = 10_000
 
 
 class Answer(NamedTuple):
@@ -163,7 +164,7 @@ class Store:
             total += int(trimmed)
         return total
 
-    async def survey(self, ttl_ms: int = 0) -> tuple[Survey, int]:
+    async def survey(self, ttl_ms: int = 0, count_limit: int = COUNT_LIMIT) -> tuple[Survey, int]:
         """How the group stands, and the server's clock (ms). Of all that ask within `ttl_ms` one
         looks, and the others are told what it saw; 0 looks afresh."""
         settings = self._settings
@@ -174,15 +175,15 @@ class Store:
             *map(keys.index, regions), settings.group, ttl_ms, read_only=not ttl_ms,
         )  # fmt: skip
         if fresh and (last := uncertain(json)):
-            json = await self._counted(json, last)
+            json = await self._counted(json, last, count_limit)
             if ttl_ms:
                 # Refused by a full server, it is counted again next time.
                 await self._link.call([("SET", cache, json, "PX", ttl_ms)])
         return survey_of(json, regions), now_ms
 
-    async def _counted(self, json: bytes, last: str) -> bytes:
-        counted, everything = 0, 0
-        while not everything and counted < COUNT_LIMIT:
+    async def _counted(self, json: bytes, last: str, limit: int) -> bytes:
+        counted, everything, limit = 0, 0, 1 if credible(json) else limit
+        while not everything and counted < limit:
             some, last, everything = await self._single(
                 COUNT, 1, self._settings.stream, last, read_only=True
             )

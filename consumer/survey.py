@@ -96,6 +96,13 @@ def uncertain(json: bytes) -> str:
     return str(group["delivered"]) if group and not _backlog(said, group)[1] else ""
 
 
+def credible(json: bytes) -> bool:
+    """Whether Redis' own lag can be true."""
+    said = from_json(json)
+    lag = _lag(said.get("group") or {})
+    return lag is not None and lag <= said.get("length", 0)
+
+
 def _backlog(said: dict[str, Any], group: dict[str, Any]) -> tuple[int, bool]:
     """Entries nobody has read, and whether that is exact.
 

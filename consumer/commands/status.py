@@ -21,6 +21,8 @@ from consumer.survey import LIVE_MS, Survey, age_s
 from consumer.tables import span, table
 
 MANY_LETTERS = 10_000
+# A person who asks may wait some seconds for the truth.
+COUNT_LIMIT = 1_000_000
 
 
 class Limits(NamedTuple):
@@ -82,7 +84,7 @@ async def _watch(settings: Settings, limits: Limits, every_s: float) -> None:
 
 
 async def _look(link: Link, settings: Settings, limits: Limits) -> dict[str, Any]:
-    survey, now_ms = await Store(link, settings).survey()
+    survey, now_ms = await Store(link, settings).survey(count_limit=COUNT_LIMIT)
     reasons: Counter[str] = Counter()
     async for letter in Letters(link, settings).scan():
         reasons[letter.get("reason")] += 1

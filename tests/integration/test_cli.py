@@ -89,11 +89,32 @@ async def test_latest(url: str, client: redis.Redis, make_road: MakeRoad) -> Non
     assert max(map(len, said.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", [[], ["publish"], ["consume"], ["latest"], ["demo"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [], ["publish"], ["consume"], ["latest"], ["demo"], ["status"], ["explain"], ["tail"],
+        ["cycle"], ["doctor"], ["docs"], ["dead", "list"], ["dead", "show"], ["dead", "replay"],
+        ["dead", "edit"], ["dead", "discard"], ["dead", "export"], ["dead", "import"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
 def test_help_has_examples(command: list[str]) -> None:
     done = regions(*command, "--help")
     assert done.returncode == 0
-    assert not command or b"regions " + command[0].encode() in done.stdout
+    example = f"regions {' '.join(command)}".encode()
+    assert not command or done.stdout.count(example) >= 2, "in its usage, and in an example"
+
+
+def test_completion() -> None:
+    """As bash asks for it; --install-completion puts this into its start-up file."""
+    asked = {
+        "_REGIONS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "regions dead re",
+        "COMP_CWORD": "2",
+    }
+    assert regions(**asked).stdout.split() == [b"replay"]
+    asked |= {"COMP_WORDS": "regions st", "COMP_CWORD": "1"}
+    assert regions(**asked).stdout.split() == [b"status"]
 
 
 def test_version() -> None:
