@@ -65,6 +65,7 @@ def run(console: Console) -> None:
         "  .venv/bin/regions consume         a consumer of your own; REDIS_URL says where\n"
         "  .venv/bin/regions publish FILE    publish snapshots to it, one JSON a line\n"
         "  .venv/bin/regions latest          read what it wrote\n"
+        "  .venv/bin/regions status          how the group stands; --help has more\n"
         "  make test                         every guarantee, tested",
         highlight=False,
     )

@@ -45,6 +45,18 @@ async def journal(
         start = f"({page[-1][0].decode()}"
 
 
+async def last_of(link: Link, settings: Settings, region: str) -> Row | None:
+    """The journal's last word of a region, found from its end."""
+    name, end = journal_of(settings.stream), "+"
+    while page := await link.one("XREVRANGE", name, end, "-", "COUNT", PAGE):
+        for _, flat in page:
+            told = [row for row in rows_of(pairs(flat)) if row.region == region]
+            if told:
+                return told[-1]
+        end = f"({page[-1][0].decode()}"
+    return None
+
+
 def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 

@@ -12,7 +12,7 @@ from consumer.events import DAY_MS
 from consumer.journal import Row
 from consumer.letters import Letter, Letters
 from consumer.link import Link
-from consumer.lookup import entries_with, entry, journal, named
+from consumer.lookup import entries_with, entry, journal, last_of, named
 from consumer.settings import Settings
 from consumer.survey import ms_of, order
 
@@ -105,11 +105,8 @@ def _traces(facts: Facts, settings: Settings) -> list[str]:
 
 async def _last_of(link: Link, settings: Settings, region: str) -> str:
     """The last event of a region: as the journal tells, else the one that stands as latest."""
-    last = ""
-    async for row in journal(link, settings, lambda row: row.region == region):
-        last = row.entry_id
-    if last:
-        return last
+    if last := await last_of(link, settings, region):
+        return last.entry_id
     standing = await link.one("GET", keys.latest(region))
     return standing.decode() if standing else ""
 
@@ -199,6 +196,8 @@ def _delivered(facts: Facts) -> list[Step]:
             said += f"; dead letter {row.other}, {row.why}"
         elif row.why:
             said += f"; {row.why}"
+        if letter := facts.letters.get(row.other):
+            said += f": {letter.get('error_message')} (open)"
         steps.append(Step(row.at_ms, row.outcome, said))
     return steps
 
@@ -226,13 +225,18 @@ async def _now(link: Link, settings: Settings, facts: Facts) -> list[Step]:
 
 
 def _buried(facts: Facts) -> list[Step]:
+    """Dead letters that the journal does not tell of."""
+    told = {row.other for row in facts.rows}
     return [
         Step(
-            letter.failed_ms, "dead letter",
-            f"{letter.id}: {letter.get('reason')}, {letter.get('error_message')} (open)",
+            letter.failed_ms,
+            "dead_lettered",
+            f"dead letter {letter.id}, {letter.get('reason')}: "
+            f"{letter.get('error_message')} (open)",
         )
         for letter in facts.letters.values()
-    ]  # fmt: skip
+        if letter.id not in told
+    ]
 
 
 def _audited(facts: Facts) -> list[Step]:
@@ -278,12 +282,12 @@ async def _standing(link: Link, facts: Facts, holding: list[tuple[str, int]]) ->
         return []
     if not holding:
         rival = "" if any(row.final for row in facts.rows) else await _rival(link, facts)
-        return [Step(0, "now", f"not persisted{rival}")]
+        return [Step(0, "state", f"not persisted{rival}")]
     newest = await link.one("GET", keys.latest(facts.region))
     if newest == facts.snapshot_id.encode():
-        return [Step(0, "now", f"persisted, and the newest of {facts.region}")]
+        return [Step(0, "state", f"persisted, and the newest of {facts.region}")]
     return [
-        Step(0, "now", f"persisted; the newest of {facts.region} is {(newest or b'?').decode()}")
+        Step(0, "state", f"persisted; the newest of {facts.region} is {(newest or b'?').decode()}")
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from consumer import keys
-from consumer.commands.terminal import AsJson, RedisUrl, linked, out, run
+from consumer.commands.terminal import AsJson, RedisUrl, linked, out, run, searching
 from consumer.decode import Entry, decode
 from consumer.journal import Row
 from consumer.link import Link
@@ -32,7 +32,8 @@ def cycle(
     Example:  regions cycle 2026-11-22T06:00Z
     """
     settings = Settings.load(redis_url=redis_url)
-    rows = run(_ask(settings, name))
+    with searching(name):
+        rows = run(_ask(settings, name))
     if as_json:
         complete = all(row["state"] == "ok" for row in rows)
         typer.echo(json.dumps({"cycle": name, "complete": complete, "regions": rows}))

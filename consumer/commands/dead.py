@@ -101,8 +101,7 @@ async def _scan(settings: Settings, wanted: Wanted) -> list[Letter]:
 def _list_table(letters: list[Letter]) -> Table:
     rows = table("id", "region", "reason", "what is wrong")
     rows.columns[0].no_wrap = True
-    rows.columns[3].overflow = "ellipsis"
-    rows.columns[3].no_wrap = True
+    rows.columns[1].min_width, rows.columns[2].min_width = 8, 11
     for one in letters:
         rows.add_row(one.id, one.get("region") or "?", one.get("reason"), one.get("error_message"))
     return rows
@@ -220,8 +219,7 @@ def _tell_forecasts(told: list[tuple[str, Forecast | None]], as_json: bool) -> N
         typer.echo(json.dumps({"outcomes": counts, "letters": rows}))
     else:
         view = table("id", "would be", "because")
-        view.columns[0].no_wrap = True
-        view.columns[2].overflow, view.columns[2].no_wrap = "ellipsis", True
+        view.columns[0].no_wrap, view.columns[1].min_width = True, 11
         for row in rows[:50]:
             view.add_row(row["id"], row["outcome"], row.get("message") or row.get("other", ""))
         out.print(view)

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands.terminal import AsJson, RedisUrl, clock, err, fail, linked, out, run
+from consumer.commands.terminal import (
+    AsJson,
+    RedisUrl,
+    clock,
+    err,
+    fail,
+    linked,
+    out,
+    run,
+    searching,
+)
 from consumer.settings import Settings
 from consumer.story import Story
 from consumer.story import explain as explained
@@ -36,7 +46,8 @@ def explain(
         regions explain 1795383064679-0 --json
     """
     settings = Settings.load(redis_url=redis_url)
-    story = run(_ask(settings, what))
+    with searching(what):
+        story = run(_ask(settings, what))
     if story is None:
         fail(
             f"nothing is known of {what}; ids of snapshots, entries, dead letters, and regions are"

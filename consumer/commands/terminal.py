@@ -3,8 +3,8 @@
 import asyncio
 import datetime as dt
 import re
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -50,6 +50,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def searching(what: str) -> Iterator[None]:
+    """A sign of life on a terminal: a long stream takes some seconds to look through."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"looking for {escape(what)} …"):
+        yield
 
 
 _LENGTH = re.compile(r"^(\d+(?:\.\d+)?)(s|m|min|h|d)$")

@@ -54,7 +54,7 @@ async def test_persisted_by_every_id(make_road: MakeRoad) -> None:
     assert stories[0] == stories[1] == stories[2]
     story = stories[0]
     assert story
-    assert whats(story) == ["published", "persisted", "now"]
+    assert whats(story) == ["published", "persisted", "state"]
     assert story.trace_ids == [TRACE]
     assert story.region == "mena"
     assert "cycle morning" in story.steps[0].said
@@ -93,7 +93,7 @@ async def test_waiting_and_pending(make_road: MakeRoad) -> None:
     road = await make_road(consumer="c1")
     entry_id = road.add(samples.snapshot("mena"))
     story = await explain(road.link, road.settings, entry_id)
-    assert whats(story) == ["published", "waiting", "now"]
+    assert whats(story) == ["published", "waiting", "state"]
     road.deliver()
     story = await explain(road.link, road.settings, entry_id)
     assert story
@@ -115,7 +115,7 @@ async def test_dead_mended_replayed_dead_again_discarded(
         story = await explain(road.link, road.settings, what)
         assert story
         assert whats(story)[:1] == ["published"]
-        assert sorted(whats(story)) == ["dead letter", "dead_lettered", "now", "published"]
+        assert sorted(whats(story)) == ["dead_lettered", "published", "state"]
     (second_id,) = await letters.replay([dead_id])
     await run(road)
     story = await explain(road.link, road.settings, entry_id)
@@ -163,7 +163,7 @@ async def test_the_command(url: str, client: redis.Redis) -> None:
         )
         story = said(done)
         assert done.returncode == 0
-        assert [step["what"] for step in story["steps"]] == ["published", "persisted", "now"]
+        assert [step["what"] for step in story["steps"]] == ["published", "persisted", "state"]
         assert story["jaeger"] == [f"http://jaeger:16686/trace/{story['trace_ids'][0]}"]
         done = regions("explain", "mena", REDIS_URL=url)
         text = done.stdout.decode()
