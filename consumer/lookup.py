@@ -7,6 +7,7 @@ from consumer.journal import Row, journal_of, rows_of
 from consumer.link import Link
 from consumer.scripts import script, single
 from consumer.settings import Settings
+from consumer.survey import order
 
 FIND = script("find")
 PAGE = 200
@@ -55,6 +56,19 @@ async def last_of(link: Link, settings: Settings, region: str) -> Row | None:
                 return told[-1]
         end = f"({page[-1][0].decode()}"
     return None
+
+
+async def unsettled(link: Link, settings: Settings, entry_id: str) -> str:
+    """Who holds an entry of the stream, or that nobody has read it; "" when it is settled."""
+    groups = [named(row) for row in await link.one("XINFO", "GROUPS", settings.stream)]
+    group = next((g for g in groups if g["name"] == settings.group.encode()), None)
+    if group is None or order(group["last-delivered-id"].decode()) < order(entry_id):
+        return "nobody has read it yet"
+    for _, holder, idle_ms, deliveries in await link.one(
+        "XPENDING", settings.stream, settings.group, entry_id, entry_id, 1
+    ):
+        return f"delivery {deliveries}, held by {holder.decode()} for {idle_ms / 1000:.1f} s"
+    return ""
 
 
 def pairs(flat: list[bytes]) -> dict[bytes, bytes]:

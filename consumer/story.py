@@ -12,7 +12,7 @@ from consumer.events import DAY_MS
 from consumer.journal import Row
 from consumer.letters import Letter, Letters
 from consumer.link import Link
-from consumer.lookup import entries_with, entry, journal, last_of, named
+from consumer.lookup import entries_with, entry, journal, last_of, unsettled
 from consumer.settings import Settings
 from consumer.survey import ms_of, order
 
@@ -204,23 +204,11 @@ def _delivered(facts: Facts) -> list[Step]:
 
 async def _now(link: Link, settings: Settings, facts: Facts) -> list[Step]:
     """Entries that are in the stream and not settled: who holds them, or that nobody does."""
-    groups = {}
-    if facts.entries and await link.one("EXISTS", settings.stream):
-        rows = await link.one("XINFO", "GROUPS", settings.stream)
-        groups = {named(row)["name"].decode(): named(row) for row in rows}
     steps = []
     for entry_id, fields in facts.entries.items():
-        group = groups.get(settings.group)
-        if fields is None:
-            continue
-        if group is None or order(group["last-delivered-id"].decode()) < order(entry_id):
-            steps.append(Step(0, "waiting", f"entry {entry_id}: nobody has read it yet"))
-            continue
-        held = await link.one("XPENDING", settings.stream, settings.group, entry_id, entry_id, 1)
-        for _, consumer, idle_ms, deliveries in held:
-            holder = f"held by {consumer.decode()} for {idle_ms / 1000:.1f} s"
-            said = f"entry {entry_id}: delivery {deliveries}, {holder}"
-            steps.append(Step(0, "pending", said))
+        if fields is not None and (said := await unsettled(link, settings, entry_id)):
+            what = "pending" if said.startswith("delivery") else "waiting"
+            steps.append(Step(0, what, f"entry {entry_id}: {said}"))
     return steps
 
 

@@ -9,8 +9,9 @@ from consumer import keys
 from consumer.commands.terminal import AsJson, RedisUrl, linked, out, run, searching
 from consumer.decode import Entry, decode
 from consumer.journal import Row
+from consumer.letters import Letters
 from consumer.link import Link
-from consumer.lookup import entries_with, entry, journal
+from consumer.lookup import entries_with, entry, journal, unsettled
 from consumer.settings import Settings
 from consumer.survey import ms_of
 from consumer.tables import table
@@ -66,22 +67,21 @@ async def standing(link: Link, settings: Settings, name: str) -> list[dict[str, 
         state = "dead" if row.outcome == "dead_lettered" else "ok"
         _better(rows, row.region, state, row.outcome, row.entry_id)
     if any(row["state"] == "missing" for row in rows.values()):
-        # Not settled yet, or settled and the journal has a gap: the stream itself knows.
-        for entry_id in await entries_with(link, settings, name, field="cycle"):
-            if entry_id not in settled:
-                await _unsettled(link, settings, rows, entry_id)
+        # Not settled yet, or settled and the journal has a gap: the streams themselves know.
+        found = await entries_with(link, settings, name, field="cycle")
+        buried = {one.get("source_id") async for one in Letters(link, settings).scan()}
+        for entry_id in set(found) - settled.keys():
+            fields = await entry(link, settings.stream, entry_id) or {}
+            event = decode(Entry(entry_id, fields), settings.rules, ms_of(entry_id))
+            if entry_id in buried:
+                _better(rows, event.region, "dead", "dead_lettered", entry_id)
+            elif await link.one("EXISTS", keys.by_id(event.snapshot_id)):
+                _better(rows, event.region, "ok", "persisted", entry_id)
+            elif await unsettled(link, settings, entry_id):
+                _better(rows, event.region, "pending", "", entry_id)
+            else:  # acked, and neither dead nor written: recognised as another one's duplicate
+                _better(rows, event.region, "ok", "duplicate", entry_id)
     return list(rows.values())
-
-
-async def _unsettled(
-    link: Link, settings: Settings, rows: dict[str, dict[str, Any]], entry_id: str
-) -> None:
-    fields = await entry(link, settings.stream, entry_id)
-    if fields is None:
-        return
-    event = decode(Entry(entry_id, fields), settings.rules, ms_of(entry_id))
-    held = await link.one("EXISTS", keys.by_id(event.snapshot_id))
-    _better(rows, event.region, "ok" if held else "pending", "persisted" if held else "", entry_id)
 
 
 def _better(

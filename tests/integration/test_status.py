@@ -204,8 +204,19 @@ async def test_a_cycle(url: str, client: redis.Redis) -> None:
             await publisher.publish(documents[6:], cycle="morning")
             await until(lambda: settled(client))
             await until(lambda: regions("cycle", "morning", REDIS_URL=url).returncode == 0)
+            # What only the streams tell, when the journal has a gap: a duplicate, and a dead one.
+            rival = samples.snapshot("mena", documents[0]["generated_at"])
+            await publisher.publish([rival], cycle="noon")
+            broken = documents[1] | {"evidence": 1}
+            client.xadd(STREAM, {"snapshot": samples.to_json(broken), "cycle": "noon"})
+            await until(lambda: settled(client) and client.xlen(DEAD) == 2)
     client.delete(f"{STREAM}:settled")
     done = regions("cycle", "morning", "--json", REDIS_URL=url)
     assert said(done)["complete"], "without a journal the keys tell"
+    rows = {
+        r["region"]: r for r in said(regions("cycle", "noon", "--json", REDIS_URL=url))["regions"]
+    }
+    assert (rows["mena"]["state"], rows["mena"]["outcome"]) == ("ok", "duplicate")
+    assert rows[documents[1]["region_id"]]["state"] == "dead"
     done = regions("cycle", "evening", "--json", REDIS_URL=url)
     assert {row["state"] for row in said(done)["regions"]} == {"missing"}
