@@ -1,7 +1,7 @@
 """What each kind of user needs on the server, and nothing else: the source of the ACL file.
 
-`deploy/users.acl` is written from this, `regions doctor` asks
-the server for it, and tests prove that each user can do its work with it.
+`deploy/users.acl` is written from this, `regions doctor` asks the server for it, and tests prove
+that each user can do its work with it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,13 +8,11 @@ from pydantic_core import from_json
 from consumer import keys
 from consumer.attempt import attempt
 from consumer.decode import Entry, Origin, decode
-from consumer.events import DAY_MS
-from consumer.journal import Row
-from consumer.letters import Letter, Letters
 from consumer.link import Link
-from consumer.lookup import entries_with, entry, journal, last_of, unsettled
+from consumer.lookup import entry, unsettled
 from consumer.settings import Settings
 from consumer.survey import ms_of, order
+from consumer.trail import Facts, gather, last_id
 
 ENTRY_ID = re.compile(r"^\d+-\d+$")
 
@@ -38,25 +36,12 @@ class Story(NamedTuple):
     trace_ids: list[str]
 
 
-class Facts:
-    """What is gathered while ids lead to further ids."""
-
-    def __init__(self) -> None:
-        self.letter_id = ""
-        self.region = ""
-        self.snapshot_id = ""
-        self.entries: dict[str, dict[bytes, bytes] | None] = {}
-        self.letters: dict[str, Letter] = {}
-        self.audit: list[dict[str, str]] = []
-        self.rows: list[Row] = []
-
-
 async def explain(link: Link, settings: Settings, what: str) -> Story | None:
     """The story of a snapshot id, an entry id, a dead letter's id, or a region's last event;
     None when nothing knows of it."""
     facts = Facts()
     if what in settings.shown_regions or await link.one("EXISTS", keys.index(what)):
-        what = await _last_of(link, settings, what)
+        what = await last_id(link, settings, what)
         if not what:
             return None
     if ENTRY_ID.match(what):
@@ -65,7 +50,7 @@ async def explain(link: Link, settings: Settings, what: str) -> Story | None:
         facts.letter_id = "" if facts.entries[what] else what
     else:
         facts.snapshot_id = what
-    await _gather(link, settings, facts)
+    await gather(link, settings, facts)
     holding = await _keys(link, settings, facts)
     if not (facts.letters or facts.audit or facts.rows or holding or any(facts.entries.values())):
         return None
@@ -101,72 +86,6 @@ def _traces(facts: Facts, settings: Settings) -> list[str]:
         for entry_id, parent in sorted(parents.items(), key=lambda pair: order(pair[0]))
     ]
     return [f"{trace_id:032x}" for trace_id in dict.fromkeys(made)]
-
-
-async def _last_of(link: Link, settings: Settings, region: str) -> str:
-    """The last event of a region: as the journal tells, else the one that stands as latest."""
-    if last := await last_of(link, settings, region):
-        return last.entry_id
-    standing = await link.one("GET", keys.latest(region))
-    return standing.decode() if standing else ""
-
-
-async def _gather(link: Link, settings: Settings, facts: Facts) -> None:
-    """Follow the ids: letter → entry → snapshot → other entries of it, and replays both ways."""
-    letters = Letters(link, settings)
-    audit = await letters.audit()
-    known = -1
-    while known != (known := len(facts.entries) + len(facts.letters) + bool(facts.snapshot_id)):
-        for entry_id in facts.entries:
-            fields = facts.entries[entry_id] or await entry(link, settings.stream, entry_id)
-            facts.entries[entry_id] = fields
-            _learn(facts, settings, entry_id)
-        async for letter in letters.scan(lambda one: _concerns(one, facts)):
-            facts.letters[letter.id] = letter
-            facts.entries.setdefault(letter.get("source_id"), None)
-            facts.snapshot_id = facts.snapshot_id or letter.get("snapshot_id")
-            facts.region = facts.region or letter.get("region")
-        for note in audit:
-            entries = {note.get("source_id"), note.get("entry_id")} & facts.entries.keys()
-            dead = note["dead_id"] == facts.letter_id or note["dead_id"] in facts.letters
-            if (entries or dead) and note not in facts.audit:
-                facts.audit.append(note)
-                for name in ("source_id", "entry_id"):
-                    if note.get(name):
-                        facts.entries.setdefault(note[name], None)
-        if facts.snapshot_id:
-            for entry_id in await entries_with(
-                link, settings, facts.snapshot_id, since_ms=await _earliest(link, facts.snapshot_id)
-            ):
-                facts.entries.setdefault(entry_id, None)
-    first = min((ms_of(i) for i in facts.entries), default=0)
-    async for row in journal(link, settings, lambda row: row.entry_id in facts.entries, first):
-        facts.rows.append(row)
-        facts.region = facts.region or row.region
-        facts.snapshot_id = facts.snapshot_id or row.snapshot_id
-
-
-def _learn(facts: Facts, settings: Settings, entry_id: str) -> None:
-    fields = facts.entries[entry_id]
-    if fields is None:
-        return
-    event = decode(Entry(entry_id, fields), settings.rules, ms_of(entry_id))
-    facts.region = facts.region or event.region
-    facts.snapshot_id = facts.snapshot_id or event.snapshot_id
-
-
-async def _earliest(link: Link, snapshot_id: str) -> int:
-    """It cannot have been published more than a day before it was computed."""
-    raw = await link.one("GET", keys.by_id(snapshot_id))
-    return int(from_json(raw)["generated_at"]) - DAY_MS if raw else 0
-
-
-def _concerns(letter: Letter, facts: Facts) -> bool:
-    return (
-        letter.id == facts.letter_id
-        or letter.get("source_id") in facts.entries
-        or bool(facts.snapshot_id and letter.get("snapshot_id") == facts.snapshot_id)
-    )
 
 
 def _published(facts: Facts, settings: Settings) -> list[Step]:

@@ -1,0 +1,45 @@
+"""Which dead letters: by id, by filter, or all of them."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from consumer.commands.terminal import fail, linked
+from consumer.letters import Letter, Letters, Wanted
+from consumer.settings import Settings
+
+AT_ONCE = 100
+
+Region = Annotated[str, typer.Option("--region", help="Of this region.")]
+Reason = Annotated[str, typer.Option("--reason", help="Dead for this reason.")]
+Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Of this kind of fault.")]
+Since = Annotated[str | None, typer.Option("--since", help="Failed since: 2h, 7d, an ISO time.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID…]")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def scan(settings: Settings, wanted: Wanted) -> list[Letter]:
+    async with linked(settings) as link:
+        return [letter async for letter in Letters(link, settings).scan(wanted.takes)]
+
+
+async def chosen(
+    settings: Settings, ids: list[str] | None, wanted: Wanted, everything: bool
+) -> list[str]:
+    if ids:
+        return list(dict.fromkeys(ids))
+    if wanted == Wanted() and not everything:
+        fail(
+            "which ones? Name ids, a filter (--region, --reason, --fingerprint, --since), or --all",
+            2,
+        )
+    return [letter.id for letter in await scan(settings, wanted)]
+
+
+def parts(ids: list[str], size: int = AT_ONCE) -> list[list[str]]:
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
