@@ -85,11 +85,10 @@ async def publish_files(
                 faults += [fault] if invalid <= MOST_SHOWN else []
             if not invalid or keep_going:
                 async with publisher:
-                    since = await publisher.position() if wait_s else ""
                     for batch in _batches(sources, settings.transaction, bar):
                         entry_ids += await _publish_valid(publisher, batch, cycle)
                     if wait_s:
-                        told = await publisher.receipts(entry_ids, since, wait_s)
+                        told = await publisher.receipts(entry_ids, wait_s)
     finally:
         traced.shutdown()
     return Report(len(entry_ids), invalid, cycle, faults, entry_ids, told)

@@ -39,7 +39,7 @@ def roles(settings: Settings) -> dict[str, Role]:
         # XADD, in a transaction, and the journal, for --wait. Publishing with durable=True needs
         # `+waitaof +info +command|info` as well; Redis 7.0 does not know the first of them.
         "producer": Role(
-            "+xadd +multi +exec +xread +xrevrange",
+            "+xadd +multi +exec +xread",
             (journal,),
             (stream,),
         ),
@@ -99,8 +99,7 @@ _NEEDED = {
         XADD {STREAM} * f v
         MULTI
         EXEC
-        XREAD STREAMS {JOURNAL} 0
-        XREVRANGE {JOURNAL} + -""",
+        XREAD STREAMS {JOURNAL} 0""",
     "consumer": """
         EVALSHA {SHA} 1 {STREAM}
         SCRIPT LOAD return

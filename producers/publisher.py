@@ -18,7 +18,8 @@ from redis.backoff import FullJitterBackoff
 from consumer.events import CYCLE, SNAPSHOT, TRACEPARENT, TRACESTATE, Facts, Fault, Rules, check
 from consumer.link import Command, Link, LinkError, LinkTimeout, Reply, ResponseError, code_of
 from otel import instruments as names
-from producers.receipts import Receipt, journal_end, receipts
+from producers.errors import InvalidSnapshots, NotDurable, PublishFailed
+from producers.receipts import Receipt, receipts
 
 SnapshotLike = bytes | str | Mapping[str, Any]
 
@@ -26,28 +27,6 @@ SnapshotLike = bytes | str | Mapping[str, Any]
 _PASSING = frozenset(
     ["LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "NOREPLICAS", "OOM"]
 )
-
-
-class InvalidSnapshots(ValueError):
-    """Nothing was sent. `faults`: (position in the iterable, what is wrong) of each bad one."""
-
-    def __init__(self, faults: list[tuple[int, Fault]]) -> None:
-        self.faults = faults
-        position, fault = faults[0]
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        super().__init__(f"snapshot {position}: {fault.message}{more}")
-
-
-class PublishFailed(RuntimeError):
-    """The server did not take the snapshots within the retry budget. `sent` were taken before."""
-
-    def __init__(self, message: str, sent: list[str]) -> None:
-        self.sent = sent
-        super().__init__(message)
-
-
-class NotDurable(PublishFailed):
-    """The server took the snapshots but cannot confirm that they are on its disk."""
 
 
 class _Checked(NamedTuple):
@@ -130,20 +109,12 @@ class RegionPublisher:
 
         Raises InvalidSnapshots (nothing was sent), PublishFailed (see its `sent`), NotDurable.
         """
-        if not wait:
-            return await self._publish(snapshots, cycle)
-        since = await self.position()
-        return await self.receipts(await self._publish(snapshots, cycle), since, timeout_s)
+        entry_ids = await self._publish(snapshots, cycle)
+        return await self.receipts(entry_ids, timeout_s) if wait else entry_ids
 
-    async def position(self) -> str:
-        """Where the journal ends now: ask before publishing what is to be waited for."""
-        return await journal_end(self._link, self._stream)
-
-    async def receipts(
-        self, entry_ids: Sequence[str], since: str, timeout_s: float = 30.0
-    ) -> list[Receipt]:
-        """What became of entries published after `since`; waits until all are settled."""
-        return await receipts(self._link, self._stream, entry_ids, since, timeout_s)
+    async def receipts(self, entry_ids: Sequence[str], timeout_s: float = 30.0) -> list[Receipt]:
+        """What became of published entries, in order; waits until all of them are settled."""
+        return await receipts(self._link, self._stream, entry_ids, timeout_s)
 
     async def _publish(self, snapshots: Iterable[SnapshotLike], cycle: str | None) -> list[str]:
         checked = self._check(snapshots)
@@ -295,3 +266,13 @@ def to_bytes(snapshot: SnapshotLike) -> bytes:
     if isinstance(snapshot, str):
         return snapshot.encode()
     return json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+__all__ = [
+    "InvalidSnapshots",
+    "NotDurable",
+    "PublishFailed",
+    "Receipt",
+    "RegionPublisher",
+    "to_bytes",
+]

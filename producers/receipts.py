@@ -3,14 +3,19 @@
 One blocking read for all events that somebody waits for; who does not wait pays nothing.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from redis.backoff import FullJitterBackoff
+
 from consumer.journal import Row, journal_of, rows_of
-from consumer.link import Link
+from consumer.link import Link, LinkError, LinkTimeout
 
 BLOCK_MS = 1000
+# Both ids are the server's clock; this is for one that was set back in between.
+MARGIN_MS = 1000
 
 
 class Receipt(NamedTuple):
@@ -31,23 +36,30 @@ class Receipt(NamedTuple):
         return self.outcome not in {"", "dead_lettered"}
 
 
-async def journal_end(link: Link, stream: str) -> str:
-    """The journal's end now; ask before publishing, so that no receipt is missed."""
-    newest = await link.one("XREVRANGE", journal_of(stream), "+", "-", "COUNT", 1)
-    return newest[0][0].decode() if newest else "0-0"
-
-
 async def receipts(
-    link: Link, stream: str, entry_ids: Sequence[str], since: str, timeout_s: float
+    link: Link, stream: str, entry_ids: Sequence[str], timeout_s: float
 ) -> list[Receipt]:
-    """One for each entry, in order. Raises redis.RedisError when the server is away."""
-    waiting, found, last = set(entry_ids), dict[str, Row](), since
+    """One for each entry, in order; waits until all are settled or the time is over.
+
+    A link that breaks meanwhile is tried again: the events are sent, and their ids must not be
+    lost with an error.
+    """
+    waiting, found = set(entry_ids), dict[str, Row]()
+    # What is said of an event is said after it was added.
+    first_ms = min((int(entry_id.partition("-")[0]) for entry_id in entry_ids), default=0)
+    last = f"{max(first_ms - MARGIN_MS, 0)}-0"
+    backoff, failures = FullJitterBackoff(cap=1.0, base=0.05), 0
     deadline = time.monotonic() + timeout_s
     while waiting and (left_s := deadline - time.monotonic()) > 0:
         block_ms = max(int(min(BLOCK_MS, left_s * 1000)), 1)
-        read = await link.one(
-            "XREAD", "COUNT", 100, "BLOCK", block_ms, "STREAMS", journal_of(stream), last
-        )
+        try:
+            read = await link.one(
+                "XREAD", "COUNT", 100, "BLOCK", block_ms, "STREAMS", journal_of(stream), last
+            )
+        except (LinkError, LinkTimeout):
+            failures += 1
+            await asyncio.sleep(min(backoff.compute(min(failures, 10)), left_s))
+            continue
         for raw_id, flat in read[0][1] if read else []:
             last = raw_id.decode()
             for row in rows_of(dict(zip(flat[::2], flat[1::2], strict=True))):
