@@ -30,3 +30,12 @@ def test_every_benchmark_runs() -> None:
         "profile",
     ):
         assert found[part], part
+
+
+def test_the_producers_benchmark_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.producing", "--count", "100", "--rounds", "1"],
+        cwd=TOP, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(json.loads(done.stdout)) == {"ok", "slow", "down", "refusing"}
