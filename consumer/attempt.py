@@ -33,11 +33,7 @@ class Attempt(NamedTuple):
 
 
 def attempt(stream: str, group: str, entry: Entry, origin: Origin) -> Attempt:
-    trace_id, parent_id, sampled = parse(origin.traceparent) or (
-        _derive(16, stream, entry.id),
-        0,
-        True,
-    )
+    trace_id, parent_id, sampled = _context(stream, entry.id, origin.traceparent)
     previous = entry.deliveries - 1
     return Attempt(
         trace_id,
@@ -46,6 +42,15 @@ def attempt(stream: str, group: str, entry: Entry, origin: Origin) -> Attempt:
         _derive(8, stream, group, entry.id, str(previous)) if previous else 0,
         sampled,
     )
+
+
+def trace_of(stream: str, entry_id: str, traceparent: str) -> str:
+    """The trace of an event, in hex: its producer's, or the one derived from its id."""
+    return f"{_context(stream, entry_id, traceparent)[0]:032x}"
+
+
+def _context(stream: str, entry_id: str, traceparent: str) -> tuple[int, int, bool]:
+    return parse(traceparent) or (_derive(16, stream, entry_id), 0, True)
 
 
 def parse(traceparent: str) -> tuple[int, int, bool] | None:

@@ -17,7 +17,18 @@ CLOCK_WARN_S, CLOCK_FAIL_S = 5.0, 300.0
 async def examine(settings: Settings, role: str) -> list[Finding]:
     """All checks, in order; without a server the ones that need it are left out."""
     link = Link(settings.redis_url)
-    findings = [transport(settings.redis_url), await collector()]
+    try:
+        return [
+            transport(settings.redis_url),
+            await collector(),
+            *await _server(link, settings, role),
+        ]
+    finally:
+        await link.close()
+
+
+async def _server(link: Link, settings: Settings, role: str) -> list[Finding]:
+    findings = []
     try:
         before = time.time()
         reply = await link.one("TIME")
@@ -30,21 +41,18 @@ async def examine(settings: Settings, role: str) -> list[Finding]:
             return findings
     except (RedisError, OSError) as error:
         advice = "start it, or set REDIS_URL"
-        return [*findings, Finding("server", "fail", f"cannot be reached: {error}", advice)]
-    try:
-        info = await info_of(link)
-        for check in CHECKS:
-            try:
-                findings += await check(link, settings, info)
-            except ResponseError as error:
-                name = check.__name__
-                findings.append(
-                    Finding(name, "warn", f"cannot be checked: {error}", "ask with more rights")
+        return [Finding("server", "fail", f"cannot be reached: {error}", advice)]
+    info = await info_of(link)
+    for check in CHECKS:
+        try:
+            findings += await check(link, settings, info)
+        except ResponseError as error:
+            findings.append(
+                Finding(
+                    check.__name__, "warn", f"cannot be checked: {error}", "ask with more rights"
                 )
-        findings += await _rights(link, settings, role)
-    finally:
-        await link.close()
-    return findings
+            )
+    return [*findings, *await _rights(link, settings, role)]
 
 
 def transport(url: str) -> Finding:

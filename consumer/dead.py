@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from consumer.attempt import attempt
 from consumer.decode import RegionEvent, Rejection
-from consumer.events import MESSAGE_LIMIT, Fault
+from consumer.events import MESSAGE_LIMIT, Fault, kind_of
 from consumer.settings import Settings
 
 REDRIVES = b"redrives"
@@ -49,12 +49,7 @@ def record(
 
 def fingerprint(fault: Fault) -> str:
     """The same for faults of one kind: error type, stage, and paths without list positions."""
-    kinds = sorted(
-        {
-            ".".join("*" if part.isdecimal() else part for part in path.split("."))
-            for path in fault.paths
-        }
-    )
+    kinds = sorted({kind_of(path) for path in fault.paths})
     spoken = "\0".join((fault.reason, fault.stage, fault.error_type, *kinds))
     return blake2b(spoken.encode(), digest_size=6).hexdigest()
 

@@ -183,6 +183,11 @@ def _is_json(raw: bytes) -> bool:
     return True
 
 
+def kind_of(path: str) -> str:
+    """A field's path without list positions: evidence.3.type → evidence.*.type."""
+    return ".".join("*" if part.isdecimal() else part for part in path.split("."))
+
+
 def _path(loc: tuple[int | str, ...]) -> str:
     return ".".join(map(str, loc))
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from consumer import keys
 from consumer.decode import Entry
-from consumer.link import Link, ResponseError
+from consumer.link import Link, ResponseError, pairs
 from consumer.scripts import run, script, single
 from consumer.settings import Settings
+from consumer.survey import ms_of
 
 LIST, REPLAY, DISCARD, RESTORE = map(script, ("letters", "replay", "discard", "restore"))
 PREFIX = "event."
-_START = "-"
 
 
 class Letter(NamedTuple):
@@ -30,7 +30,7 @@ class Letter(NamedTuple):
     @property
     def failed_ms(self) -> int:
         said = self.get("failed_at")
-        return int(said) if said.isdecimal() else int(self.id.partition("-")[0])
+        return int(said) if said.isdecimal() else ms_of(self.id)
 
 
 class Wanted(NamedTuple):
@@ -62,7 +62,7 @@ class Letters:
         self, wanted: Callable[[Letter], bool] = lambda _: True
     ) -> AsyncIterator[Letter]:
         """The wanted ones, oldest first, a thousand a round trip."""
-        start = _START
+        start = "-"
         while rows := await single(self._link, LIST, 1, self._dead, start, read_only=True):
             for raw_id, flat, size in rows:
                 letter = Letter(raw_id.decode(), _texts(flat), size)
@@ -70,13 +70,10 @@ class Letters:
                     yield letter
             start = f"({rows[-1][0].decode()}"
 
-    async def count(self) -> int:
-        return int(await self._link.one("XLEN", self._dead))
-
     async def fields(self, ids: Sequence[str]) -> list[dict[bytes, bytes] | None]:
         """All fields of some letters, payload included, in order; None for one that is gone."""
         found = await self._link.call([("XRANGE", self._dead, i, i) for i in ids])
-        return [_pairs(rows[0][1]) if rows else None for rows in map(_raised, found)]
+        return [pairs(rows[0][1]) if rows else None for rows in map(_raised, found)]
 
     async def replay(self, ids: Sequence[str], mended: bytes = b"") -> list[str | ResponseError]:
         """Back on the stream, each atomically; the new entries' ids in order, "" for one that is
@@ -122,12 +119,8 @@ def entry_of(dead_id: str, fields: dict[bytes, bytes]) -> Entry:
 
 def _texts(flat: list[bytes]) -> dict[str, str]:
     return {
-        k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in _pairs(flat).items()
+        k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in pairs(flat).items()
     }
-
-
-def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _raised(reply: Any) -> Any:

@@ -85,6 +85,11 @@ class Link:
         await self._pool.aclose()
 
 
+def pairs(flat: Sequence[Any]) -> dict[Any, Any]:
+    """What the server tells as name, value, name, value, …"""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 def code_of(error: Exception) -> str:
     """The first word of the server's answer (redis-py keeps it apart for those it knows), or, of
     what is no answer of the server, the name of the error's class."""
@@ -113,4 +118,5 @@ __all__ = [
     "Reply",
     "ResponseError",
     "code_of",
+    "pairs",
 ]

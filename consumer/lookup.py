@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from consumer.journal import Row, journal_of, rows_of
-from consumer.link import Link
+from consumer.link import Link, pairs
 from consumer.scripts import script, single
 from consumer.settings import Settings
 from consumer.survey import order
@@ -71,9 +71,5 @@ async def unsettled(link: Link, settings: Settings, entry_id: str) -> str:
     return ""
 
 
-def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
 def named(flat: list[Any]) -> dict[str, Any]:
-    return {k.decode(): v for k, v in zip(flat[::2], flat[1::2], strict=True)}
+    return {k.decode(): v for k, v in pairs(flat).items()}

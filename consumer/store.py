@@ -7,7 +7,7 @@ from pydantic_core import from_json, to_json
 
 from consumer import keys
 from consumer.decode import RegionEvent
-from consumer.link import Link, RedisError, Reply, ResponseError, code_of
+from consumer.link import Link, RedisError, Reply, ResponseError, code_of, pairs
 from consumer.outcome import Outcome, Trouble
 from consumer.scripts import Script, load, run, script, single
 from consumer.settings import Settings
@@ -174,21 +174,22 @@ class Store:
             SURVEY, 3 + len(regions), settings.stream, settings.dead_stream, cache,
             *map(keys.index, regions), settings.group, ttl_ms, read_only=not ttl_ms,
         )  # fmt: skip
-        if fresh and (last := uncertain(json)):
-            json = await self._counted(json, last, count_limit)
+        said = from_json(json)
+        if fresh and (last := uncertain(said)):
+            said |= await self._counted(last, 1 if credible(said) else count_limit)
             if ttl_ms:
                 # Refused by a full server, it is counted again next time.
-                await self._link.call([("SET", cache, json, "PX", ttl_ms)])
-        return survey_of(json, regions), now_ms
+                await self._link.call([("SET", cache, to_json(said), "PX", ttl_ms)])
+        return survey_of(said, regions), now_ms
 
-    async def _counted(self, json: bytes, last: str, limit: int) -> bytes:
-        counted, everything, limit = 0, 0, 1 if credible(json) else limit
+    async def _counted(self, last: str, limit: int) -> dict[str, Any]:
+        counted, everything = 0, 0
         while not everything and counted < limit:
             some, last, everything = await self._single(
                 COUNT, 1, self._settings.stream, last, read_only=True
             )
             counted += some
-        return to_json({**from_json(json), "counted": counted, "counted_all": bool(everything)})
+        return {"counted": counted, "counted_all": bool(everything)}
 
     def _persist_args(self, event: RegionEvent) -> tuple[Any, ...]:
         region, snapshot_id, generated_at, trigger_reason, _ = event.facts
@@ -225,7 +226,7 @@ class Store:
 
 def _entry(raw: Any) -> tuple[str, dict[bytes, bytes]]:
     identifier, flat = raw
-    return identifier.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
+    return identifier.decode(), pairs(flat)
 
 
 def translate(error: RedisError) -> Trouble:

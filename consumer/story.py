@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from consumer import keys
-from consumer.attempt import attempt
-from consumer.decode import Entry, Origin, decode
+from consumer.attempt import trace_of
+from consumer.decode import Entry, decode
 from consumer.link import Link
 from consumer.lookup import entry, unsettled
 from consumer.settings import Settings
@@ -82,10 +82,10 @@ def _traces(facts: Facts, settings: Settings) -> list[str]:
         if fields is not None:
             parents[entry_id] = fields.get(b"traceparent", b"").decode("ascii", "replace")
     made = [
-        attempt(settings.stream, settings.group, Entry(entry_id, {}), Origin(parent)).trace_id
+        trace_of(settings.stream, entry_id, parent)
         for entry_id, parent in sorted(parents.items(), key=lambda pair: order(pair[0]))
     ]
-    return [f"{trace_id:032x}" for trace_id in dict.fromkeys(made)]
+    return list(dict.fromkeys(made))
 
 
 def _published(facts: Facts, settings: Settings) -> list[Step]:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
-
 # A live consumer reads every half second, whatever there is to read.
 LIVE_MS = 15_000
 
@@ -60,9 +58,8 @@ def ms_of(entry_id: str) -> int:
     return int(entry_id.partition("-")[0])
 
 
-def survey_of(json: bytes, regions: Sequence[str]) -> Survey:
+def survey_of(said: dict[str, Any], regions: Sequence[str]) -> Survey:
     """Read what survey.lua tells (with what `Store.survey` counted)."""
-    said = from_json(json)
     group = said.get("group") or {}
     backlog, exact = _backlog(said, group)
     unsettled = [i for i in (group.get("oldest_pending"), _unread(said, group)) if i]
@@ -89,16 +86,14 @@ def survey_of(json: bytes, regions: Sequence[str]) -> Survey:
     )
 
 
-def uncertain(json: bytes) -> str:
+def uncertain(said: dict[str, Any]) -> str:
     """The id after which to count, when the backlog is known no other way; else ""."""
-    said = from_json(json)
     group = said.get("group") or {}
     return str(group["delivered"]) if group and not _backlog(said, group)[1] else ""
 
 
-def credible(json: bytes) -> bool:
+def credible(said: dict[str, Any]) -> bool:
     """Whether Redis' own lag can be true."""
-    said = from_json(json)
     lag = _lag(said.get("group") or {})
     return lag is not None and lag <= said.get("length", 0)
 

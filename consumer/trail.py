@@ -38,14 +38,14 @@ async def last_id(link: Link, settings: Settings, region: str) -> str:
 async def gather(link: Link, settings: Settings, facts: Facts) -> None:
     """Follow the ids: letter → entry → snapshot → other entries of it, and replays both ways."""
     letters = Letters(link, settings)
-    audit = await letters.audit()
-    known = -1
+    audit, buried = await letters.audit(), [letter async for letter in letters.scan()]
+    searched, known = False, -1
     while known != (known := len(facts.entries) + len(facts.letters) + bool(facts.snapshot_id)):
         for entry_id in facts.entries:
             fields = facts.entries[entry_id] or await entry(link, settings.stream, entry_id)
             facts.entries[entry_id] = fields
             _learn(facts, settings, entry_id)
-        async for letter in letters.scan(lambda one: _concerns(one, facts)):
+        for letter in [one for one in buried if _concerns(one, facts)]:
             facts.letters[letter.id] = letter
             facts.entries.setdefault(letter.get("source_id"), None)
             facts.snapshot_id = facts.snapshot_id or letter.get("snapshot_id")
@@ -58,7 +58,8 @@ async def gather(link: Link, settings: Settings, facts: Facts) -> None:
                 for name in ("source_id", "entry_id"):
                     if note.get(name):
                         facts.entries.setdefault(note[name], None)
-        if facts.snapshot_id:
+        if facts.snapshot_id and not searched:
+            searched = True  # the whole stream may have to be looked through
             for entry_id in await entries_with(
                 link, settings, facts.snapshot_id, since_ms=await _earliest(link, facts.snapshot_id)
             ):

@@ -13,8 +13,9 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from consumer.attempt import attempt
+from consumer.events import kind_of
 from consumer.outcome import Batch, Outcome, Settled
-from consumer.survey import Survey, age_s
+from consumer.survey import Survey, age_s, ms_of
 from otel import instruments as names
 
 OTHER_REGION = "other"
@@ -89,7 +90,7 @@ class MetricWriter:
         exemplar = self._exemplar(settled)
         for one in settled:
             if one.outcome is not Outcome.RETRY:
-                added_s = int(one.event.entry.id.partition("-")[0]) / 1000
+                added_s = ms_of(one.event.entry.id) / 1000
                 age = max(ended_s - added_s, 0.0)
                 self._in_stream.record(age, self._about(one), exemplar)
                 exemplar = None
@@ -102,7 +103,7 @@ class MetricWriter:
             if one.outcome is Outcome.DEAD_LETTERED and one.fault:
                 self._dead.add(1, {**self._about(one), names.REASON: one.fault.reason})
             for path, _ in getattr(getattr(one.event, "facts", None), "surprises", ()):
-                self._new_words.add(1, {names.WORD_PATH: _kind(path)})
+                self._new_words.add(1, {names.WORD_PATH: kind_of(path)})
 
     def _about(self, one: Settled) -> dict[str, str]:
         return self._region.get(one.event.region) or self._region[OTHER_REGION]
@@ -115,10 +116,6 @@ class MetricWriter:
                 context = SpanContext(here.trace_id, here.span_id, True, _SAMPLED)
                 return set_span_in_context(NonRecordingSpan(context))
         return None
-
-
-def _kind(path: str) -> str:
-    return ".".join("*" if part.isdecimal() else part for part in path.split("."))
 
 
 Look = Callable[[], tuple[Survey, int] | None]

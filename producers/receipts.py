@@ -11,7 +11,8 @@ from typing import NamedTuple
 from redis.backoff import FullJitterBackoff
 
 from consumer.journal import Row, journal_of, rows_of
-from consumer.link import Link, LinkError, LinkTimeout
+from consumer.link import Link, LinkError, LinkTimeout, pairs
+from consumer.survey import ms_of
 
 BLOCK_MS = 1000
 # Both ids are the server's clock; this is for one that was set back in between.
@@ -46,7 +47,7 @@ async def receipts(
     """
     waiting, found = set(entry_ids), dict[str, Row]()
     # What is said of an event is said after it was added.
-    first_ms = min((int(entry_id.partition("-")[0]) for entry_id in entry_ids), default=0)
+    first_ms = min(map(ms_of, entry_ids), default=0)
     last = f"{max(first_ms - MARGIN_MS, 0)}-0"
     backoff, failures = FullJitterBackoff(cap=1.0, base=0.05), 0
     deadline = time.monotonic() + timeout_s
@@ -62,7 +63,7 @@ async def receipts(
             continue
         for raw_id, flat in read[0][1] if read else []:
             last = raw_id.decode()
-            for row in rows_of(dict(zip(flat[::2], flat[1::2], strict=True))):
+            for row in rows_of(pairs(flat)):
                 if row.final and row.entry_id in waiting:
                     waiting.discard(row.entry_id)
                     found[row.entry_id] = row

@@ -66,6 +66,13 @@ async def consuming(settings: Settings) -> AsyncIterator[None]:
         client.close()
 
 
+def alive(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
 def waiting(client: redis.Redis) -> int:
     """How many reads are blocked on the server at this moment: three for each consumer at rest."""
     return sum(

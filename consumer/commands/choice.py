@@ -5,11 +5,9 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands.terminal import fail, linked
+from consumer.commands.terminal import fail, linked, moment_ms
 from consumer.letters import Letter, Letters, Wanted
 from consumer.settings import Settings
-
-AT_ONCE = 100
 
 Region = Annotated[str, typer.Option("--region", help="Of this region.")]
 Reason = Annotated[str, typer.Option("--reason", help="Dead for this reason.")]
@@ -21,6 +19,11 @@ All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def wanted_by(region: str, reason: str, fingerprint: str, since: str | None) -> Wanted:
+    """The filter that the options make."""
+    return Wanted(region, reason, fingerprint, moment_ms(since, now_ms()))
 
 
 async def scan(settings: Settings, wanted: Wanted) -> list[Letter]:
@@ -39,7 +42,3 @@ async def chosen(
             2,
         )
     return [letter.id for letter in await scan(settings, wanted)]
-
-
-def parts(ids: list[str], size: int = AT_ONCE) -> list[list[str]]:
-    return [ids[i : i + size] for i in range(0, len(ids), size)]

@@ -15,9 +15,8 @@ from consumer.commands.choice import (
     Region,
     Since,
     chosen,
-    now_ms,
-    parts,
     scan,
+    wanted_by,
 )
 from consumer.commands.export import export_letters, import_letters
 from consumer.commands.mend import edit
@@ -30,12 +29,11 @@ from consumer.commands.terminal import (
     err,
     fail,
     linked,
-    moment_ms,
     out,
     run,
 )
-from consumer.letters import Letter, Letters, Wanted
-from consumer.progress import counting
+from consumer.letters import Letter, Letters
+from consumer.progress import in_parts
 from consumer.settings import Settings
 from consumer.tables import table
 
@@ -71,7 +69,7 @@ def list_letters(
         regions dead list --limit 0 --json
     """
     settings = Settings.load(redis_url=redis_url)
-    wanted = Wanted(region, reason, fingerprint, moment_ms(since, now_ms()))
+    wanted = wanted_by(region, reason, fingerprint, since)
     letters = run(scan(settings, wanted))
     if group:
         groups = _grouped(letters)
@@ -149,7 +147,7 @@ def discard(
         regions dead discard --fingerprint 2f0c1a9b77de --yes
     """
     settings = Settings.load(redis_url=redis_url)
-    wanted = Wanted(region, reason, fingerprint, moment_ms(since, now_ms()))
+    wanted = wanted_by(region, reason, fingerprint, since)
     ids = run(chosen(settings, ids, wanted, everything))
     if ids and not yes and not typer.confirm(f"Discard {len(ids)} dead letters for good?"):
         fail("nothing was discarded")
@@ -161,9 +159,4 @@ def discard(
 async def _discard(settings: Settings, ids: list[str]) -> int:
     async with linked(settings) as link:
         letters = Letters(link, settings)
-        with counting(err, "discarding", len(ids)) as advance:
-            gone = 0
-            for part in parts(ids):
-                gone += await letters.discard(part)
-                advance(len(part))
-            return gone
+        return sum([await letters.discard(part) for part in in_parts(err, "discarding", ids)])

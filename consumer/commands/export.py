@@ -11,10 +11,8 @@ import typer
 from consumer.commands.show import text_of
 from consumer.commands.terminal import RedisUrl, err, fail, linked, run
 from consumer.letters import Letters, Wanted
-from consumer.progress import counting
+from consumer.progress import in_parts
 from consumer.settings import Settings
-
-AT_ONCE = 100
 
 
 def export_letters(
@@ -44,14 +42,11 @@ async def _export(settings: Settings, target: BinaryIO, wanted: Wanted) -> int:
     async with linked(settings) as link:
         letters = Letters(link, settings)
         ids = [letter.id async for letter in letters.scan(wanted.takes)]
-        with counting(err, "exporting", len(ids)) as advance:
-            for start in range(0, len(ids), AT_ONCE):
-                part = ids[start : start + AT_ONCE]
-                for dead_id, fields in zip(part, await letters.fields(part), strict=True):
-                    if fields is not None:
-                        target.write(_line(dead_id, fields))
-                        count += 1
-                advance(len(part))
+        for part in in_parts(err, "exporting", ids):
+            for dead_id, fields in zip(part, await letters.fields(part), strict=True):
+                if fields is not None:
+                    target.write(_line(dead_id, fields))
+                    count += 1
     target.flush()
     return count
 
@@ -77,14 +72,9 @@ def import_letters(
 
 
 async def _import(settings: Settings, letters: list[tuple[str, dict[bytes, bytes]]]) -> int:
-    new = 0
     async with linked(settings) as link:
-        with counting(err, "importing", len(letters)) as advance:
-            for start in range(0, len(letters), AT_ONCE):
-                part = letters[start : start + AT_ONCE]
-                new += await Letters(link, settings).restore(part)
-                advance(len(part))
-    return new
+        parts = in_parts(err, "importing", letters)
+        return sum([await Letters(link, settings).restore(part) for part in parts])
 
 
 def _line(dead_id: str, fields: dict[bytes, bytes]) -> bytes:

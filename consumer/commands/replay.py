@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from consumer.commands.choice import (
-    AT_ONCE,
     All,
     Fingerprint,
     Ids,
@@ -17,12 +16,12 @@ from consumer.commands.choice import (
     Since,
     chosen,
     now_ms,
-    parts,
+    wanted_by,
 )
-from consumer.commands.terminal import AsJson, RedisUrl, err, linked, moment_ms, out, run
-from consumer.letters import Letters, Wanted, entry_of
+from consumer.commands.terminal import AsJson, RedisUrl, err, linked, out, run
+from consumer.letters import Letters, entry_of
 from consumer.link import ResponseError
-from consumer.progress import counting
+from consumer.progress import AT_ONCE, in_parts
 from consumer.rehearse import Forecast, Rehearsal
 from consumer.settings import Settings
 from consumer.tables import table
@@ -56,7 +55,7 @@ def replay(
         regions dead replay --all --rate 100
     """
     settings = Settings.load(redis_url=redis_url)
-    wanted = Wanted(region, reason, fingerprint, moment_ms(since, now_ms()))
+    wanted = wanted_by(region, reason, fingerprint, since)
     ids = run(chosen(settings, ids, wanted, everything))
     if dry_run:
         _tell_forecasts(run(_rehearse(settings, ids)), as_json)
@@ -75,14 +74,12 @@ async def _rehearse(settings: Settings, ids: list[str]) -> list[tuple[str, Forec
     told: list[tuple[str, Forecast | None]] = []
     async with linked(settings) as link:
         letters, rehearsal = Letters(link, settings), Rehearsal(link, settings, now_ms())
-        with counting(err, "rehearsing", len(ids)) as advance:
-            for part in parts(ids):
-                found = await letters.fields(part)
-                there = [(i, fields) for i, fields in zip(part, found, strict=True) if fields]
-                forecasts = await rehearsal.of([entry_of(i, fields) for i, fields in there])
-                by_id = dict(zip((i for i, _ in there), forecasts, strict=True))
-                told += [(i, by_id.get(i)) for i in part]
-                advance(len(part))
+        for part in in_parts(err, "rehearsing", ids):
+            found = await letters.fields(part)
+            there = [(i, fields) for i, fields in zip(part, found, strict=True) if fields]
+            forecasts = await rehearsal.of([entry_of(i, fields) for i, fields in there])
+            by_id = dict(zip((i for i, _ in there), forecasts, strict=True))
+            told += [(i, by_id.get(i)) for i in part]
     return told
 
 
@@ -113,16 +110,14 @@ async def _replay(
     size = min(AT_ONCE, max(int(rate), 1)) if rate else AT_ONCE
     async with linked(settings) as link:
         letters = Letters(link, settings)
-        with counting(err, "replaying", len(ids)) as advance:
-            for number, part in enumerate(parts(ids, size)):
-                if rate and number:
-                    await asyncio.sleep(size / rate)
-                for dead_id, answer in zip(part, await letters.replay(part), strict=True):
-                    if isinstance(answer, ResponseError):
-                        failed[dead_id] = str(answer)
-                    elif answer:
-                        replayed[dead_id] = answer
-                    else:
-                        failed[dead_id] = "no such dead letter"
-                advance(len(part))
+        for number, part in enumerate(in_parts(err, "replaying", ids, size)):
+            if rate and number:
+                await asyncio.sleep(size / rate)
+            for dead_id, answer in zip(part, await letters.replay(part), strict=True):
+                if isinstance(answer, ResponseError):
+                    failed[dead_id] = str(answer)
+                elif answer:
+                    replayed[dead_id] = answer
+                else:
+                    failed[dead_id] = "no such dead letter"
     return replayed, failed

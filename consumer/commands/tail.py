@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from consumer.attempt import attempt
+from consumer.attempt import trace_of
 from consumer.commands.terminal import AsJson, RedisUrl, clock, linked, out, run
-from consumer.decode import Entry, Origin
 from consumer.journal import Row, journal_of, rows_of
-from consumer.lookup import pairs
+from consumer.link import pairs
 from consumer.settings import Settings
+from consumer.survey import ms_of
 
 BLOCK_MS = 1000
 _STYLES = {"persisted": "green", "dead_lettered": "red", "retry": "red"}
@@ -44,7 +44,7 @@ async def _follow(
 ) -> None:  # fmt: skip
     ends = time.monotonic() + for_s if for_s else float("inf")
     seen = 0
-    name, last = journal_of(settings.stream), "$"
+    name = journal_of(settings.stream)
     async with linked(settings) as link:
         newest = await link.one("XREVRANGE", name, "+", "-", "COUNT", 1)
         last = newest[0][0].decode() if newest else "0-0"
@@ -54,9 +54,7 @@ async def _follow(
             for raw_id, flat in read[0][1] if read else []:
                 last = raw_id.decode()
                 for row in rows_of(pairs(flat)):
-                    if (region or row.region) == row.region and (
-                        outcome or row.outcome
-                    ) == row.outcome:
+                    if region in {None, row.region} and outcome in {None, row.outcome}:
                         _show(settings, row, as_json)
                         seen += 1
                         if seen == count:
@@ -80,8 +78,6 @@ def _show(settings: Settings, row: Row, as_json: bool) -> None:
 
 def described(settings: Settings, row: Row) -> dict[str, Any]:
     """A row for scripts. ms: from the XADD until it was settled."""
-    entry = Entry(row.entry_id, {}, row.deliveries)
-    here = attempt(settings.stream, settings.group, entry, Origin(row.traceparent))
     return {
         "at_ms": row.at_ms,
         "entry_id": row.entry_id,
@@ -93,6 +89,6 @@ def described(settings: Settings, row: Row) -> dict[str, Any]:
         "deliveries": row.deliveries,
         "cycle": row.cycle,
         "consumer": row.consumer,
-        "ms": max(row.at_ms - int(row.entry_id.partition("-")[0]), 0),
-        "trace_id": f"{here.trace_id:032x}",
+        "ms": max(row.at_ms - ms_of(row.entry_id), 0),
+        "trace_id": trace_of(settings.stream, row.entry_id, row.traceparent),
     }

@@ -19,7 +19,7 @@ import yaml
 from bench.servers import KIND, binary, free_port
 from consumer.settings import Settings
 from otel.inbox import Inbox
-from tests.kit import STREAM, ConsumerProcess, until
+from tests.kit import STREAM, ConsumerProcess, alive, until
 
 TOP = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((TOP / "compose.yaml").read_text())
@@ -186,7 +186,7 @@ async def test_every_command_of_compose_runs_here(tmp_path: Path) -> None:
                   "--port", str(port), "--dir", str(tmp_path), "--save", ""]  # fmt: skip
         with process(valkey, {"PATH": path}, tmp_path / "valkey.log"):
             with redis.Redis(port=port) as anybody:
-                await until(lambda: _pings(anybody), what=(tmp_path / "valkey.log").read_text())
+                await until(lambda: alive(anybody), what=(tmp_path / "valkey.log").read_text())
             if cli := shutil.which("redis-cli"):
                 check = SERVICES["valkey"]["healthcheck"]["test"][1].replace(
                     "valkey-cli", f"{cli} -p {port}"
@@ -223,13 +223,6 @@ async def test_every_command_of_compose_runs_here(tmp_path: Path) -> None:
         said = (tmp_path / "consumer.log").read_text()
         assert "NOPERM" not in said
         assert '"level": "ERROR"' not in said
-
-
-def _pings(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 async def test_the_kubernetes_command_and_probes_run_here(url: str) -> None:

@@ -20,6 +20,7 @@ from tests.kit import (
     STREAM,
     ConsumerProcess,
     MakeRoad,
+    alive,
     dead_letters,
     settled,
     until,
@@ -34,13 +35,6 @@ def own() -> Iterator[Server]:
     """A server of this test's own, which it may kill; on disk before it answers."""
     with Server(appendonly="yes", appendfsync="always") as server:
         yield server
-
-
-def alive(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 async def test_a_killed_server_comes_back(own: Server) -> None:
